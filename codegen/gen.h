@@ -1,0 +1,201 @@
+/* codegen/gen.h -- the code generator's toolbox: one LLVM module under construction, structured loops,
+ * vectors. Private to codegen/: nothing LLVM leaves this folder.
+ *
+ * Numbers are f32 lanes of `<16 x float>` (a panel's rows) or of a narrower power of two that divides
+ * the width at hand; LLVM splits them into the registers the target has. Fast-math: `contract` on
+ * multiply-adds only; nothing is reassociated, so results do not depend on how a range was cut. */
+#ifndef SNL_CODEGEN_GEN_H
+#define SNL_CODEGEN_GEN_H
+
+#include "codegen/codegen.h"
+#include "passes/schedule.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+#include <string.h>
+
+enum { SNL_LANES = 16, SNL_MAX_SUSPENDED = 4 };
+
+typedef struct SnlGen {
+    SnlArena *arena;
+    SnlDiag *diag;
+    LLVMContextRef ctx;
+    LLVMModuleRef module;
+    LLVMBuilderRef b;
+    LLVMTargetMachineRef machine;
+    LLVMTypeRef f32, f64, i1, i8, i16, i32, i64, ptr, void_;
+    LLVMValueRef func; /* function under construction */
+    struct {           /* functions left half-way while a kernel of theirs is written */
+        LLVMValueRef func;
+        LLVMBasicBlockRef block;
+    } suspended[SNL_MAX_SUSPENDED];
+    unsigned n_suspended;
+    int tile_tokens, tile_panels; /* register tile of the prefill kernels */
+    SnlSanitizer sanitize;
+} SnlGen;
+
+/* ---- constants, types --------------------------------------------------------------------------- */
+
+LLVMValueRef snl_i64(SnlGen *g, int64_t x);
+LLVMValueRef snl_f32(SnlGen *g, double x);
+LLVMTypeRef snl_vec(LLVMTypeRef elem, int lanes);       /* lanes = 1: the scalar type */
+LLVMValueRef snl_splat(SnlGen *g, LLVMValueRef scalar, int lanes);
+LLVMValueRef snl_splat_f32(SnlGen *g, double x, int lanes);
+/* Largest power of two <= 16 that divides `width`. */
+int snl_lanes_for(int64_t width);
+
+/* ---- memory: pointers are bytes, indices are elements ----------------------------------------------- */
+
+LLVMValueRef snl_offset(SnlGen *g, LLVMValueRef ptr, LLVMValueRef index, int64_t elem_bytes);
+LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
+/* `lanes` f32 at ptr (alignment 4 unless `align` says more). */
+LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes);
+LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align);
+void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr);
+
+/* ---- arithmetic ---------------------------------------------------------------------------------------- */
+
+LLVMValueRef snl_add(SnlGen *g, LLVMValueRef a, LLVMValueRef b); /* i64 */
+LLVMValueRef snl_sub(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_mul(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_min(SnlGen *g, LLVMValueRef a, LLVMValueRef b); /* signed i64 */
+LLVMValueRef snl_max(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_div_const(SnlGen *g, LLVMValueRef a, int64_t b); /* a >= 0 */
+LLVMValueRef snl_rem_const(SnlGen *g, LLVMValueRef a, int64_t b);
+LLVMValueRef snl_fadd(SnlGen *g, LLVMValueRef a, LLVMValueRef b); /* f32, any lanes */
+LLVMValueRef snl_fsub(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_fmul(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_fdiv(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_fmax(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef snl_fma(SnlGen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c); /* a*b + c, fused */
+LLVMValueRef snl_sqrt(SnlGen *g, LLVMValueRef a);
+/* Sum (or maximum) of the lanes, as a balanced tree. */
+LLVMValueRef snl_reduce_add(SnlGen *g, LLVMValueRef v, int lanes);
+LLVMValueRef snl_reduce_max(SnlGen *g, LLVMValueRef v, int lanes);
+LLVMValueRef snl_call_intrinsic(SnlGen *g, const char *name, LLVMTypeRef overload,
+                                LLVMValueRef *args, unsigned n_args);
+LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
+
+/* codegen/math.c: lane-wise functions, error bounds at their definitions. */
+LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes);
+LLVMValueRef snl_sigmoid(SnlGen *g, LLVMValueRef x, int lanes);
+LLVMValueRef snl_tanh(SnlGen *g, LLVMValueRef x, int lanes);
+
+/* ---- loops (codegen/loops.c) ----------------------------------------------------------------------------- */
+
+enum { SNL_MAX_CARRIED = 40 };
+
+/* for (i = from; i < to; i += step) with values carried from one round to the next:
+ *
+ *     SnlLoop l;
+ *     snl_loop_begin(g, &l, from, to, step, n, init);     body uses l.i, l.carried[k]
+ *     snl_loop_end(g, &l, next);                          after it: l.carried[k] is the final value */
+typedef struct SnlLoop {
+    LLVMValueRef i;
+    LLVMValueRef carried[SNL_MAX_CARRIED];
+    unsigned n_carried;
+    int64_t step;
+    LLVMValueRef to;
+    LLVMBasicBlockRef head, exit;
+} SnlLoop;
+
+void snl_loop_begin(SnlGen *g, SnlLoop *loop, LLVMValueRef from, LLVMValueRef to, int64_t step,
+                    unsigned n_carried, const LLVMValueRef *init);
+void snl_loop_end(SnlGen *g, SnlLoop *loop, const LLVMValueRef *next);
+
+/* if (cond) { ... } without values. */
+typedef struct SnlIf {
+    LLVMBasicBlockRef exit;
+} SnlIf;
+void snl_if_begin(SnlGen *g, SnlIf *s, LLVMValueRef cond);
+void snl_if_end(SnlGen *g, SnlIf *s);
+
+/* ---- functions --------------------------------------------------------------------------------------------- */
+
+/* A kernel: void f(ptr p0, ..., i64 r0, ...). Found by name when it exists already; `*out_new` says
+ * whether the caller has to write its body (the builder then stands in it). */
+LLVMValueRef snl_kernel_begin(SnlGen *g, const char *name, unsigned n_ptr, unsigned n_i64,
+                              bool *out_new);
+void snl_kernel_end(SnlGen *g); /* return void, back to the function before */
+/* nounwind, noinline, and the sanitizer's mark. */
+void snl_mark_function(SnlGen *g, LLVMValueRef f);
+LLVMValueRef snl_param(SnlGen *g, unsigned i);
+void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n);
+
+/* ---- kernels: one emitter per rule of ir/ops.def ------------------------------------------------------------- */
+
+/* Where a value lies: f32 (or i32) rows. Row t starts at base + t * stride elements. */
+typedef struct SnlPlace {
+    LLVMValueRef base;
+    int64_t stride; /* elements from one token row to the next */
+} SnlPlace;
+
+/* What a kernel call has to do: columns [c0, c1) (units of heads where the kernel works by heads),
+ * token rows [r0, r1). */
+typedef struct SnlRange {
+    LLVMValueRef c0, c1, r0, r1;
+} SnlRange;
+
+/* One op on its way into a step. */
+typedef struct SnlOpGen {
+    SnlGen *g;
+    const SnlOp *op;
+    SnlPlacement p;
+    bool decode;           /* T = 1 known */
+    int64_t tokens;        /* most rows of a call */
+    SnlPlace in[8], out;   /* tensor operands; lincomb and stack have their own loop over operands */
+    SnlPlace *ins;         /* all operands (== in when few) */
+    LLVMValueRef pos;      /* index operand, when there is one */
+    LLVMValueRef weights;  /* payload base */
+    LLVMValueRef state;    /* state base */
+    LLVMValueRef scratch;  /* this op's private scratch */
+    LLVMValueRef n_tokens;
+    const SnlPayload *payload;
+    const int64_t *state_offset; /* by state id */
+} SnlOpGen;
+
+/* Address of a weight in the payload, of a state in the state memory. */
+LLVMValueRef snl_weight_ptr(const SnlOpGen *o, const SnlWeight *w);
+LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *s);
+
+/* Emits calls for one member's or the whole column range. */
+void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
+                       bool accumulate);
+void snl_kernel_embed(const SnlOpGen *o, SnlRange r);
+void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange groups);
+void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r);
+void snl_kernel_mix(const SnlOpGen *o, SnlRange r);
+void snl_kernel_rope(const SnlOpGen *o, SnlRange heads);
+void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1);
+void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
+                          SnlPlace y, SnlRange r);
+void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r);
+void snl_kernel_shift(const SnlOpGen *o, SnlRange r);
+void snl_kernel_row_write(const SnlOpGen *o);
+
+/* ---- state layout ------------------------------------------------------------------------------------------------ */
+
+/* A cache f32[2, G, C, d] lies per head as [keys: C/16 panels of d x 16][values: C x d], C padded to 16;
+ * any other state is plain. */
+int64_t snl_state_bytes(const SnlState *s);
+bool snl_state_is_cache(const SnlState *s);
+
+/* ---- the step (codegen/step.c) --------------------------------------------------------------------------------------- */
+
+/* Emits `void name(SnlrtCtx *, i64 thread)` for a scheduled function. */
+LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *payload,
+                           const int64_t *state_offset, const char *name, int64_t *out_barriers);
+
+/* ---- target (codegen/target.c) ------------------------------------------------------------------------------------------ */
+
+SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
+                         const SnlTargetOptions *options, SnlDiag *diag);
+void snl_gen_destroy(SnlGen *g);
+/* Features of the machine's CPU that the runtime must find, comma separated. */
+char *snl_gen_required_features(SnlGen *g);
+/* Runs LLVM's passes and writes the file. */
+SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind kind,
+                        const char *path);
+
+#endif

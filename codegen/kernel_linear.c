@@ -1,0 +1,351 @@
+/* codegen/kernel_linear.c -- y = W x (+ b) on panels of 16 rows; embed reads single rows of the same.
+ *
+ * Panel format (codegen/pack.h): one 64-byte line holds one input group of 16 output rows. A line of f32
+ * is 16 weights of input k; a line of bf16 or f16 is 16 pairs of inputs 2k, 2k+1.
+ *
+ * GEMV (decode), per panel: four accumulators take the lines in turn, (a0 + a1) + (a2 + a3) at the end.
+ * GEMM (prefill): a register tile of tile_tokens x tile_panels accumulators, each summing over the inputs
+ * in order. Either way the sum for one output does not depend on how columns or rows were shared out. */
+#include "codegen/gen.h"
+
+typedef struct Linear {
+    SnlGen *g;
+    SnlDtype dtype;
+    int64_t rows, inputs;   /* F, K */
+    int64_t groups;         /* ceil(K / group) */
+    int group;              /* inputs of a line: 1 or 2 */
+    int64_t x_stride, y_stride;
+    bool bias, accumulate, edges;
+    LLVMValueRef w, x, y, b, c0, c1, n;
+} Linear;
+
+/* The lanes' weights of inputs group*k .. of a line: lanes[0..group). */
+static void line_weights(const Linear *l, LLVMValueRef line_ptr, LLVMValueRef *lanes)
+{
+    SnlGen *g = l->g;
+    LLVMTypeRef floats = snl_vec(g->f32, SNL_LANES), ints = snl_vec(g->i32, SNL_LANES);
+    if (l->dtype == SNL_F32) {
+        lanes[0] = snl_load_typed(g, floats, line_ptr, 64);
+        return;
+    }
+    LLVMValueRef pairs = snl_load_typed(g, ints, line_ptr, 64);
+    LLVMValueRef sixteen = snl_splat(g, LLVMConstInt(g->i32, 16, 0), SNL_LANES);
+    if (l->dtype == SNL_BF16) {
+        LLVMValueRef mask = snl_splat(g, LLVMConstInt(g->i32, 0xffff0000u, 0), SNL_LANES);
+        lanes[0] = snl_bitcast(g, LLVMBuildShl(g->b, pairs, sixteen, ""), floats);
+        lanes[1] = snl_bitcast(g, LLVMBuildAnd(g->b, pairs, mask, ""), floats);
+        return;
+    }
+    LLVMTypeRef shorts = snl_vec(g->i16, SNL_LANES);
+    LLVMTypeRef halves = snl_vec(LLVMHalfTypeInContext(g->ctx), SNL_LANES);
+    LLVMValueRef high = LLVMBuildLShr(g->b, pairs, sixteen, "");
+    LLVMValueRef part[2] = {pairs, high};
+    for (int i = 0; i < 2; i++) {
+        LLVMValueRef bits = LLVMBuildTrunc(g->b, part[i], shorts, "");
+        lanes[i] = LLVMBuildFPExt(g->b, snl_bitcast(g, bits, halves), floats, "");
+    }
+}
+
+static LLVMValueRef panel_ptr(const Linear *l, LLVMValueRef panel)
+{
+    return snl_offset(l->g, l->w, panel, l->groups * 64);
+}
+
+static LLVMValueRef input(const Linear *l, LLVMValueRef row, LLVMValueRef k, int64_t extra)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef at = snl_offset_const(g, snl_offset(g, row, k, 4), extra * 4);
+    return snl_splat(g, snl_load(g, at, 1), SNL_LANES);
+}
+
+/* ---- storing a panel's 16 results ------------------------------------------------------------------- */
+
+static LLVMValueRef lane_mask(const Linear *l, LLVMValueRef first)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef index[SNL_LANES];
+    for (int i = 0; i < SNL_LANES; i++) index[i] = snl_i64(g, i);
+    LLVMValueRef iota = LLVMConstVector(index, SNL_LANES);
+    LLVMValueRef at = LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), iota, "");
+    LLVMValueRef above =
+        LLVMBuildICmp(g->b, LLVMIntSGE, at, snl_splat(g, l->c0, SNL_LANES), "");
+    LLVMValueRef below =
+        LLVMBuildICmp(g->b, LLVMIntSLT, at, snl_splat(g, l->c1, SNL_LANES), "");
+    return LLVMBuildAnd(g->b, above, below, "");
+}
+
+static LLVMValueRef masked(SnlGen *g, const char *name, LLVMTypeRef vec, LLVMValueRef *args,
+                           unsigned n)
+{
+    LLVMTypeRef types[2] = {vec, g->ptr};
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef f = LLVMGetIntrinsicDeclaration(g->module, id, types, 2);
+    return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->ctx, id, types, 2), f, args, n, "");
+}
+
+/* Results of panel `first / 16` for the token row that starts at y. Lanes outside [c0, c1) belong to
+ * other threads or to nobody. */
+static void store_panel(const Linear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first)
+{
+    SnlGen *g = l->g;
+    LLVMTypeRef vec = snl_vec(g->f32, SNL_LANES);
+    LLVMValueRef align = LLVMConstInt(g->i32, 4, 0);
+    LLVMValueRef ptr = snl_offset(g, y, first, 4);
+    LLVMValueRef mask = l->edges ? lane_mask(l, first) : NULL;
+    if (l->bias) sum = snl_fadd(g, sum, snl_load(g, snl_offset(g, l->b, first, 4), SNL_LANES));
+    if (l->accumulate) {
+        LLVMValueRef args[] = {ptr, align, mask, LLVMConstNull(vec)};
+        LLVMValueRef old =
+            mask ? masked(g, "llvm.masked.load", vec, args, 4) : snl_load(g, ptr, SNL_LANES);
+        sum = snl_fadd(g, old, sum);
+    }
+    if (!mask) {
+        snl_store(g, sum, ptr);
+        return;
+    }
+    LLVMValueRef args[] = {sum, ptr, align, mask};
+    masked(g, "llvm.masked.store", vec, args, 4);
+}
+
+/* ---- GEMV --------------------------------------------------------------------------------------------- */
+
+enum { ACCUMULATORS = 4, LINES_A_ROUND = 8 };
+
+/* One line into accumulator(s): inputs group * (k + extra) .. */
+static LLVMValueRef gemv_line(const Linear *l, LLVMValueRef panel, LLVMValueRef k, int extra,
+                              int used, LLVMValueRef acc)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef lanes[2];
+    line_weights(l, snl_offset_const(g, snl_offset(g, panel, k, 64), extra * 64), lanes);
+    LLVMValueRef first = snl_mul(g, k, snl_i64(g, l->group));
+    for (int i = 0; i < used; i++)
+        acc = snl_fma(g, lanes[i], input(l, l->x, first, extra * l->group + i), acc);
+    return acc;
+}
+
+static void gemv_panel(const Linear *l, LLVMValueRef panel_index)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef zero = snl_splat_f32(g, 0.0, SNL_LANES);
+    LLVMValueRef panel = panel_ptr(l, panel_index);
+    LLVMValueRef acc[ACCUMULATORS] = {zero, zero, zero, zero};
+    int64_t whole = l->inputs / l->group; /* lines all of whose inputs exist */
+    int64_t rounds = whole / LINES_A_ROUND * LINES_A_ROUND;
+    SnlLoop k;
+    snl_loop_begin(g, &k, snl_i64(g, 0), snl_i64(g, rounds), LINES_A_ROUND, ACCUMULATORS, acc);
+    for (int a = 0; a < ACCUMULATORS; a++) acc[a] = k.carried[a];
+    for (int i = 0; i < LINES_A_ROUND; i++)
+        acc[i % ACCUMULATORS] =
+            gemv_line(l, panel, k.i, i, l->group, acc[i % ACCUMULATORS]);
+    snl_loop_end(g, &k, acc);
+    for (int a = 0; a < ACCUMULATORS; a++) acc[a] = k.carried[a];
+    for (int64_t i = rounds; i < l->groups; i++)
+        acc[i % ACCUMULATORS] = gemv_line(l, panel, snl_i64(g, i), 0,
+                                          i < whole ? l->group : 1, acc[i % ACCUMULATORS]);
+    LLVMValueRef sum = snl_fadd(g, snl_fadd(g, acc[0], acc[1]), snl_fadd(g, acc[2], acc[3]));
+    store_panel(l, sum, l->y, snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
+}
+
+static void gemv(const Linear *l)
+{
+    SnlGen *g = l->g;
+    SnlLoop p;
+    LLVMValueRef up = snl_add(g, l->c1, snl_i64(g, SNL_PANEL_ROWS - 1));
+    snl_loop_begin(g, &p, snl_div_const(g, l->c0, SNL_PANEL_ROWS),
+                   snl_div_const(g, up, SNL_PANEL_ROWS), 1, 0, NULL);
+    gemv_panel(l, p.i);
+    snl_loop_end(g, &p, NULL);
+}
+
+/* ---- GEMM --------------------------------------------------------------------------------------------- */
+
+enum { MAX_TILE = 36 };
+
+typedef struct Tile {
+    int tokens, panels;
+    LLVMValueRef x, y;         /* first token's rows */
+    LLVMValueRef first_panel;
+    LLVMValueRef panel[4];
+} Tile;
+
+/* acc[t * panels + p] += line of inputs `group * k ..` */
+static void gemm_line(const Linear *l, const Tile *t, LLVMValueRef k, int used, LLVMValueRef *acc)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef lanes[4][2];
+    for (int p = 0; p < t->panels; p++)
+        line_weights(l, snl_offset(g, t->panel[p], k, 64), lanes[p]);
+    LLVMValueRef first = snl_mul(g, k, snl_i64(g, l->group));
+    for (int i = 0; i < used; i++)
+        for (int r = 0; r < t->tokens; r++) {
+            LLVMValueRef x = input(l, t->x, first, r * l->x_stride + i);
+            for (int p = 0; p < t->panels; p++) {
+                LLVMValueRef *a = &acc[r * t->panels + p];
+                *a = snl_fma(g, lanes[p][i], x, *a);
+            }
+        }
+}
+
+static void gemm_tile(const Linear *l, const Tile *t)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef acc[MAX_TILE];
+    unsigned n = (unsigned)(t->tokens * t->panels);
+    SNL_ASSERT(n <= MAX_TILE && n <= SNL_MAX_CARRIED);
+    for (unsigned i = 0; i < n; i++) acc[i] = snl_splat_f32(g, 0.0, SNL_LANES);
+    SnlLoop k;
+    snl_loop_begin(g, &k, snl_i64(g, 0), snl_i64(g, l->inputs / l->group), 1, n, acc);
+    for (unsigned i = 0; i < n; i++) acc[i] = k.carried[i];
+    gemm_line(l, t, k.i, l->group, acc);
+    snl_loop_end(g, &k, acc);
+    for (unsigned i = 0; i < n; i++) acc[i] = k.carried[i];
+    if (l->inputs % l->group != 0)
+        gemm_line(l, t, snl_i64(g, l->inputs / l->group), 1, acc);
+    for (int r = 0; r < t->tokens; r++)
+        for (int p = 0; p < t->panels; p++) {
+            LLVMValueRef y = snl_offset_const(g, t->y, r * l->y_stride * 4);
+            LLVMValueRef panel = snl_add(g, t->first_panel, snl_i64(g, p));
+            store_panel(l, acc[r * t->panels + p], y,
+                        snl_mul(g, panel, snl_i64(g, SNL_PANEL_ROWS)));
+        }
+}
+
+/* Token rows [from, to) in tiles of `tokens`. */
+static void gemm_tokens(const Linear *l, Tile t, int tokens, LLVMValueRef from, LLVMValueRef to)
+{
+    SnlGen *g = l->g;
+    SnlLoop r;
+    snl_loop_begin(g, &r, from, to, tokens, 0, NULL);
+    t.tokens = tokens;
+    t.x = snl_offset(g, l->x, r.i, l->x_stride * 4);
+    t.y = snl_offset(g, l->y, r.i, l->y_stride * 4);
+    gemm_tile(l, &t);
+    snl_loop_end(g, &r, NULL);
+}
+
+/* Panels [from, to) in groups of `panels`; the weights of a group stay in cache for all tokens. */
+static void gemm_panels(const Linear *l, int panels, LLVMValueRef from, LLVMValueRef to)
+{
+    SnlGen *g = l->g;
+    SnlLoop p;
+    snl_loop_begin(g, &p, from, to, panels, 0, NULL);
+    Tile t = {.panels = panels, .first_panel = p.i};
+    for (int i = 0; i < panels; i++) t.panel[i] = panel_ptr(l, snl_add(g, p.i, snl_i64(g, i)));
+    const int sizes[] = {g->tile_tokens, 4, 1};
+    LLVMValueRef done = snl_i64(g, 0);
+    for (int i = 0; i < 3; i++) {
+        LLVMValueRef left = snl_sub(g, l->n, done);
+        LLVMValueRef whole =
+            snl_mul(g, snl_div_const(g, left, sizes[i]), snl_i64(g, sizes[i]));
+        LLVMValueRef to_row = snl_add(g, done, whole);
+        gemm_tokens(l, t, sizes[i], done, to_row);
+        done = to_row;
+    }
+    snl_loop_end(g, &p, NULL);
+}
+
+static void gemm(const Linear *l)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef first = snl_div_const(g, l->c0, SNL_PANEL_ROWS);
+    LLVMValueRef up = snl_add(g, l->c1, snl_i64(g, SNL_PANEL_ROWS - 1));
+    LLVMValueRef last = snl_div_const(g, up, SNL_PANEL_ROWS);
+    LLVMValueRef count = snl_max(g, snl_sub(g, last, first), snl_i64(g, 0));
+    LLVMValueRef grouped = snl_mul(g, snl_div_const(g, count, g->tile_panels),
+                                   snl_i64(g, g->tile_panels));
+    LLVMValueRef middle = snl_add(g, first, grouped);
+    gemm_panels(l, g->tile_panels, first, middle);
+    if (g->tile_panels > 1) gemm_panels(l, 1, middle, last);
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------ */
+
+void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
+                       bool accumulate)
+{
+    SnlGen *g = o->g;
+    const SnlWeight *w = snl_op_weight(o->op, member);
+    bool bias = o->op->sym[1].n > 0;
+    Linear l = {.g = g, .dtype = w->type->dtype, .rows = w->type->dim[0],
+                .inputs = w->type->dim[1], .group = snl_panel_group(w->type->dtype),
+                .x_stride = x.stride, .y_stride = y.stride, .bias = bias,
+                .accumulate = accumulate};
+    l.groups = (l.inputs + l.group - 1) / l.group;
+    l.edges = l.rows % SNL_PANEL_ROWS != 0 ||
+              (o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0);
+    char *name = snl_arena_printf(
+        g->arena, "linear.%s.%lldx%lld.%s.%lld.%lld%s%s%s", snl_dtype_info[l.dtype].text,
+        (long long)l.rows, (long long)l.inputs, o->decode ? "decode" : "prefill",
+        (long long)x.stride, (long long)y.stride, bias ? ".bias" : "", accumulate ? ".acc" : "",
+        l.edges ? ".edges" : "");
+    bool fresh;
+    LLVMValueRef f = snl_kernel_begin(g, name, 4, 3, &fresh);
+    if (fresh) {
+        l.w = snl_param(g, 0), l.x = snl_param(g, 1), l.y = snl_param(g, 2), l.b = snl_param(g, 3);
+        l.c0 = snl_param(g, 4), l.c1 = snl_param(g, 5), l.n = snl_param(g, 6);
+        if (o->decode)
+            gemv(&l);
+        else
+            gemm(&l);
+        snl_kernel_end(g);
+    }
+    LLVMValueRef wp = snl_weight_ptr(o, w);
+    LLVMValueRef bp = bias ? snl_weight_ptr(o, o->op->sym[1].weight[member])
+                           : LLVMConstNull(g->ptr);
+    LLVMValueRef args[] = {wp,
+                           snl_offset(g, x.base, r.r0, x.stride * 4),
+                           snl_offset(g, y.base, r.r0, y.stride * 4),
+                           bp,
+                           r.c0,
+                           r.c1,
+                           snl_sub(g, r.r1, r.r0)};
+    snl_call(g, f, args, 7);
+}
+
+/* Columns [c0, c1) of row ids[t]: one element per line of the id's panel. */
+void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
+{
+    SnlGen *g = o->g;
+    const SnlWeight *w = snl_op_weight(o->op, 0);
+    SnlDtype dtype = w->type->dtype;
+    int group = snl_panel_group(dtype);
+    int64_t groups = (w->type->dim[1] + group - 1) / group;
+    char *name = snl_arena_printf(g->arena, "embed.%s.%lld.%lld", snl_dtype_info[dtype].text,
+                                  (long long)w->type->dim[1], (long long)o->out.stride);
+    bool fresh;
+    LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
+    if (fresh) {
+        LLVMValueRef ids = snl_param(g, 0), table = snl_param(g, 1), y = snl_param(g, 2);
+        SnlLoop t, c;
+        snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
+        LLVMValueRef id = snl_load_typed(g, g->i32, snl_offset(g, ids, t.i, 4), 4);
+        id = LLVMBuildZExt(g->b, id, g->i64, "");
+        LLVMValueRef lane = snl_offset(
+            g, snl_offset(g, table, snl_div_const(g, id, SNL_PANEL_ROWS), groups * 64),
+            snl_rem_const(g, id, SNL_PANEL_ROWS), 4);
+        LLVMValueRef row = snl_offset(g, y, t.i, o->out.stride * 4);
+        snl_loop_begin(g, &c, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
+        LLVMValueRef at = snl_offset(g, lane, snl_div_const(g, c.i, group), 64);
+        at = snl_offset(g, at, snl_rem_const(g, c.i, group), 4 / group);
+        LLVMValueRef value;
+        if (dtype == SNL_F32) {
+            value = snl_load(g, at, 1);
+        } else {
+            LLVMValueRef bits = snl_load_typed(g, g->i16, at, 2);
+            LLVMTypeRef half = LLVMHalfTypeInContext(g->ctx);
+            LLVMValueRef wide = LLVMBuildZExt(g->b, bits, g->i32, "");
+            value = dtype == SNL_F16
+                        ? LLVMBuildFPExt(g->b, snl_bitcast(g, bits, half), g->f32, "")
+                        : snl_bitcast(g,
+                                      LLVMBuildShl(g->b, wide, LLVMConstInt(g->i32, 16, 0), ""),
+                                      g->f32);
+        }
+        snl_store(g, value, snl_offset(g, row, c.i, 4));
+        snl_loop_end(g, &c, NULL);
+        snl_loop_end(g, &t, NULL);
+        snl_kernel_end(g);
+    }
+    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0, r.r1};
+    snl_call(g, f, args, 7);
+}

@@ -1,0 +1,55 @@
+/* codegen/pack.h -- the payload: which weights the generated code reads, where, in which layout; and
+ * the streaming writer that fills it.
+ *
+ * PANELS (2-D weights read by linear and embed): rows [R, C] in panels of 16; inputs in groups of 4
+ * bytes per row (f32: g = 1 input, bf16/f16: g = 2). Element (r, c) of a panel format lies at
+ *
+ *     ((r / 16) * ceil(C / g) + c / g) * 64  +  (r % 16) * 4  +  (c % g) * (4 / g)      bytes
+ *
+ * so one 64-byte line holds one input group of 16 rows; rows beyond R and inputs beyond C are zero.
+ * PLAIN (norms, biases, scalars, mixing matrices): f32, row-major, zero-padded to 64 bytes.
+ * Every weight starts at a multiple of 64. Order: first use in the functions given, so a token's
+ * weights are read front to back. */
+#ifndef SNL_CODEGEN_PACK_H
+#define SNL_CODEGEN_PACK_H
+
+#include "ir/weights.h"
+
+typedef enum SnlLayout { SNL_LAYOUT_PLAIN, SNL_LAYOUT_PANELS } SnlLayout;
+
+enum { SNL_PANEL_ROWS = 16, SNL_PACK_ALIGN = 64 };
+
+typedef struct SnlPackedWeight {
+    const SnlWeight *weight;
+    SnlLayout layout;
+    int64_t offset, nbytes;
+} SnlPackedWeight;
+
+typedef struct SnlPayload {
+    SnlPackedWeight *at;
+    size_t n;
+    int64_t nbytes;
+    int64_t *index_of_weight; /* weight id -> index in `at`, -1: not packed */
+    size_t n_weights;
+} SnlPayload;
+
+static inline int snl_panel_group(SnlDtype dtype) { return dtype == SNL_F32 ? 1 : 2; }
+
+/* Collects the weights that the ops of `funcs` use. */
+SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *funcs,
+                           size_t n_funcs, SnlDiag *diag, SnlPayload *out);
+/* Offset of a weight; it must be in the payload. */
+int64_t snl_payload_offset(const SnlPayload *payload, const SnlWeight *weight);
+
+/* Receives consecutive bytes. */
+typedef SnlStatus SnlByteSink(void *user, const void *bytes, size_t nbytes);
+/* Called now and then with bytes done of total; may be NULL. */
+typedef void SnlProgress(void *user, int64_t done, int64_t total);
+
+/* Streams all packed weights in order. out_hash[i]: XXH3-64 of weight i's bytes (room for n; may be
+ * NULL). Memory: a few panels. */
+SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, SnlDiag *diag,
+                            SnlByteSink *sink, void *user, SnlProgress *progress,
+                            void *progress_user, uint64_t *out_hash);
+
+#endif

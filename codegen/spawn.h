@@ -1,0 +1,12 @@
+/* codegen/spawn.h -- runs a tool by argument vector, never through a shell. */
+#ifndef SNL_CODEGEN_SPAWN_H
+#define SNL_CODEGEN_SPAWN_H
+
+#include "ir/base/diag.h"
+
+/* Runs argv (ends with NULL; argv[0] is a path) and waits. What the tool says on stderr is kept; when
+ * it cannot be started or fails, one error is reported that carries it. `install` names the Debian
+ * package that has the tool. */
+SnlStatus snl_spawn(const char *const *argv, const char *install, SnlDiag *diag);
+
+#endif

@@ -1,0 +1,251 @@
+/* codegen/target.c -- the machine code is made for, LLVM's own passes, and writing the file. */
+#include "codegen/gen.h"
+#include "ir/base/file.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include <stdlib.h>
+
+/* What a CPU name stands for when none is given. */
+static const char *default_cpu(const char *triple)
+{
+    return strncmp(triple, "x86_64", 6) == 0 ? "x86-64-v3" : "generic";
+}
+
+static char *own_message(SnlArena *arena, char *message)
+{
+    char *copy = snl_arena_strdup(arena, message ? message : "no reason given");
+    LLVMDisposeMessage(message);
+    return copy;
+}
+
+/* LLVM itself only warns about unknown CPUs; a program for another machine must not come out of a
+ * misspelt name. */
+static SnlStatus check_cpu(SnlGen *g, const char *triple, const char *cpu)
+{
+    char *known = snl_target_cpus(g->arena, triple);
+    size_t n = strlen(cpu);
+    for (const char *at = known; (at = strstr(at, cpu)); at += n) {
+        bool starts = at == known || at[-1] == ' ';
+        if (starts && (at[n] == ',' || at[n] == '\0')) return SNL_OK;
+    }
+    return snl_error_at(g->diag, SNL_E_USAGE, "--cpu",
+                        "found '%s', wanted native or an LLVM cpu name of %s, such as %s", cpu,
+                        triple, known);
+}
+
+static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
+{
+    LLVMInitializeAllTargetInfos();
+    LLVMInitializeAllTargets();
+    LLVMInitializeAllTargetMCs();
+    LLVMInitializeAllAsmPrinters();
+    LLVMInitializeAllAsmParsers();
+    char *host = own_message(g->arena, LLVMGetDefaultTargetTriple());
+    const char *triple = options->triple ? options->triple : host;
+    LLVMTargetRef target;
+    char *message = NULL;
+    if (LLVMGetTargetFromTriple(triple, &target, &message))
+        return snl_error_at(g->diag, SNL_E_USAGE, "--target", "found '%s', wanted a triple such as %s: %s",
+                            triple, host, own_message(g->arena, message));
+    const char *cpu = options->cpu ? options->cpu : default_cpu(triple), *features = "";
+    if (strcmp(cpu, "native") == 0) {
+        if (options->triple && strncmp(triple, host, strcspn(host, "-") + 1) != 0)
+            return snl_error_at(g->diag, SNL_E_USAGE, "--cpu",
+                                "native means this machine (%s), but --target is %s: name a cpu", host,
+                                triple);
+        cpu = own_message(g->arena, LLVMGetHostCPUName());
+        features = own_message(g->arena, LLVMGetHostCPUFeatures());
+    } else if (options->cpu) {
+        SNL_TRY(check_cpu(g, triple, cpu));
+    }
+    /* Static programs on x86-64 lie below 2 GiB; the payload is not linked in, so small code suffices. */
+    LLVMRelocMode reloc = options->pic ? LLVMRelocPIC : LLVMRelocStatic;
+    g->machine = LLVMCreateTargetMachine(target, triple, cpu, features, LLVMCodeGenLevelDefault, reloc,
+                                         LLVMCodeModelSmall);
+    LLVMSetTarget(g->module, triple);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
+    LLVMSetModuleDataLayout(g->module, layout);
+    LLVMDisposeTargetData(layout);
+    return SNL_OK;
+}
+
+/* Does the machine have a feature? Asked of LLVM by way of the CPU's own feature list. */
+static bool cpu_name_in(const char *cpu, const char *const *names)
+{
+    for (; *names; names++)
+        if (strcmp(cpu, *names) == 0) return true;
+    return false;
+}
+
+/* ---- what the CPU must have -------------------------------------------------------------------------- */
+
+/* Features of the x86-64 levels, in the order the runtime knows them. */
+static const char v2[] = "sse3,ssse3,sse4.1,sse4.2,popcnt";
+static const char v3[] = "sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe";
+static const char v4[] = "sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe,"
+                         "avx512f,avx512bw,avx512cd,avx512dq,avx512vl";
+
+static const char *const v2_cpus[] = {"x86-64-v2", "nehalem", "westmere", "sandybridge", "ivybridge",
+                                      "silvermont", "goldmont", "btver2", NULL};
+static const char *const v4_cpus[] = {
+    "x86-64-v4", "skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake-client",
+    "icelake-server", "rocketlake", "tigerlake", "sapphirerapids", "emeraldrapids", "graniterapids",
+    "znver4", "znver5", NULL};
+static const char *const v1_cpus[] = {"x86-64", "generic", "core2", "nocona", "k8", "amdfam10", NULL};
+
+static bool has_avx512(const char *cpu, const char *features)
+{
+    return strstr(features, "+avx512f") != NULL || cpu_name_in(cpu, v4_cpus);
+}
+
+char *snl_gen_required_features(SnlGen *g)
+{
+    char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
+    char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
+    char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
+    if (strncmp(triple, "x86_64", 6) != 0 || cpu_name_in(cpu, v1_cpus))
+        return snl_arena_strdup(g->arena, "");
+    const char *needed = has_avx512(cpu, features)      ? v4
+                         : cpu_name_in(cpu, v2_cpus)    ? v2
+                                                        : v3;
+    return snl_arena_strdup(g->arena, needed);
+}
+
+char *snl_target_cpus(SnlArena *arena, const char *triple)
+{
+    if (triple && strncmp(triple, "x86_64", 6) != 0)
+        return snl_arena_strdup(arena, strncmp(triple, "aarch64", 7) == 0
+                                           ? "generic, cortex-a53, cortex-a72, cortex-a76, neoverse-n1, "
+                                             "neoverse-v1, apple-m1"
+                                           : "generic");
+    char *text = snl_arena_strdup(arena, "x86-64, x86-64-v2, x86-64-v3, x86-64-v4, haswell, "
+                                         "broadwell, skylake, alderlake, znver1, znver2, znver3");
+    for (const char *const *n = v4_cpus + 1; *n; n++) text = snl_arena_printf(arena, "%s, %s", text, *n);
+    for (const char *const *n = v2_cpus + 1; *n; n++) text = snl_arena_printf(arena, "%s, %s", text, *n);
+    return text;
+}
+
+/* Register tile of the prefill kernels: as many 16-lane accumulators as registers hold, with room for
+ * the weights and one broadcast input. */
+static void choose_tile(SnlGen *g)
+{
+    char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
+    char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
+    char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
+    if (strncmp(triple, "x86_64", 6) != 0) {
+        g->tile_tokens = 6, g->tile_panels = 1; /* 32 registers of 4 lanes (NEON) */
+    } else if (has_avx512(cpu, features)) {
+        g->tile_tokens = 12, g->tile_panels = 2; /* 32 registers of 16 lanes */
+    } else if (cpu_name_in(cpu, v2_cpus) || cpu_name_in(cpu, v1_cpus)) {
+        g->tile_tokens = 3, g->tile_panels = 1; /* 16 registers of 4 lanes */
+    } else {
+        g->tile_tokens = 6, g->tile_panels = 1; /* 16 registers of 8 lanes */
+    }
+}
+
+SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
+                         const SnlTargetOptions *options, SnlDiag *diag)
+{
+    *g = (SnlGen){.arena = arena, .diag = diag, .sanitize = options->sanitize};
+    g->ctx = LLVMContextCreate();
+    g->module = LLVMModuleCreateWithNameInContext(module_name, g->ctx);
+    g->b = LLVMCreateBuilderInContext(g->ctx);
+    g->f32 = LLVMFloatTypeInContext(g->ctx);
+    g->f64 = LLVMDoubleTypeInContext(g->ctx);
+    g->i1 = LLVMInt1TypeInContext(g->ctx);
+    g->i8 = LLVMInt8TypeInContext(g->ctx);
+    g->i16 = LLVMInt16TypeInContext(g->ctx);
+    g->i32 = LLVMInt32TypeInContext(g->ctx);
+    g->i64 = LLVMInt64TypeInContext(g->ctx);
+    g->ptr = LLVMPointerTypeInContext(g->ctx, 0);
+    g->void_ = LLVMVoidTypeInContext(g->ctx);
+    SNL_TRY(create_machine(g, options));
+    choose_tile(g);
+    return SNL_OK;
+}
+
+void snl_gen_destroy(SnlGen *g)
+{
+    if (g->b) LLVMDisposeBuilder(g->b);
+    if (g->module) LLVMDisposeModule(g->module);
+    if (g->machine) LLVMDisposeTargetMachine(g->machine);
+    if (g->ctx) LLVMContextDispose(g->ctx);
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------------- */
+
+static SnlStatus verify(SnlGen *g, const char *path)
+{
+    char *message = NULL;
+    if (!LLVMVerifyModule(g->module, LLVMReturnStatusAction, &message)) {
+        LLVMDisposeMessage(message);
+        return SNL_OK;
+    }
+    char *beside = snl_arena_printf(g->arena, "%s.invalid.ll", path), *ignored = NULL;
+    LLVMPrintModuleToFile(g->module, beside, &ignored);
+    LLVMDisposeMessage(ignored);
+    return snl_error_at(g->diag, SNL_E_INTERNAL, NULL,
+                        "generated code does not verify (written to %s): %s", beside,
+                        own_message(g->arena, message));
+}
+
+/* The emitters write vectors and unroll by themselves; LLVM's vectoriser and unroller have nothing to add
+ * but code size and compile time. */
+static const char passes_text[] =
+    "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
+    "loop-mssa(loop-rotate,licm),early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg)";
+
+static SnlStatus optimise(SnlGen *g)
+{
+    const char *text = passes_text;
+    if (g->sanitize == SNL_SANITIZE_ADDRESS)
+        text = "asan";
+    else if (g->sanitize == SNL_SANITIZE_THREAD)
+        text = "tsan-module,function(tsan)";
+    LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
+    LLVMErrorRef error = LLVMRunPasses(g->module, text, g->machine, o);
+    LLVMDisposePassBuilderOptions(o);
+    if (!error) return SNL_OK;
+    char *message = LLVMGetErrorMessage(error);
+    SnlStatus status =
+        snl_error_at(g->diag, SNL_E_INTERNAL, NULL, "LLVM passes '%s' failed: %s", text, message);
+    LLVMDisposeErrorMessage(message);
+    return status;
+}
+
+SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind kind, const char *path)
+{
+    if (options->verify) SNL_TRY(verify(g, path));
+    SNL_TRY(optimise(g));
+    SnlOutput out;
+    SNL_TRY(snl_output_open(path, g->diag, &out));
+    LLVMMemoryBufferRef buffer = NULL;
+    char *message = NULL, *text = NULL;
+    const char *bytes;
+    size_t nbytes;
+    if (kind == SNL_EMIT_LLVM) {
+        bytes = text = LLVMPrintModuleToString(g->module);
+        nbytes = strlen(text);
+    } else {
+        LLVMCodeGenFileType type = kind == SNL_EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+        if (LLVMTargetMachineEmitToMemoryBuffer(g->machine, g->module, type, &message, &buffer)) {
+            snl_output_abort(&out);
+            return snl_error_at(g->diag, SNL_E_INTERNAL, NULL, "LLVM could not write code: %s",
+                                own_message(g->arena, message));
+        }
+        bytes = LLVMGetBufferStart(buffer);
+        nbytes = LLVMGetBufferSize(buffer);
+    }
+    size_t written = fwrite(bytes, 1, nbytes, out.stream);
+    if (buffer) LLVMDisposeMemoryBuffer(buffer);
+    LLVMDisposeMessage(text);
+    if (written != nbytes) {
+        snl_output_abort(&out);
+        return snl_error_at(g->diag, SNL_E_MACHINE, path, "cannot write: disk full?");
+    }
+    return snl_output_commit(&out, false, g->diag);
+}

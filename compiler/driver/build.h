@@ -1,0 +1,28 @@
+/* compiler/driver/build.h -- the whole way from a model to a file: what `snlpc compile` does once its
+ * options are read. */
+#ifndef SNL_DRIVER_BUILD_H
+#define SNL_DRIVER_BUILD_H
+
+#include "codegen/codegen.h"
+#include "compiler/driver/pipeline.h"
+
+typedef enum SnlBuildKind { SNL_BUILD_IR, SNL_BUILD_LLVM, SNL_BUILD_ASM, SNL_BUILD_OBJ,
+                            SNL_BUILD_EXE } SnlBuildKind;
+
+typedef struct SnlBuildOptions {
+    const char *model;    /* folder or .snl */
+    const char *out_path; /* NULL: stdout (not for OBJ and EXE) */
+    SnlBuildKind kind;
+    SnlWeightFormat weights;
+    SnlTargetOptions target;
+    int64_t context; /* 0: the model's default */
+    bool random_weights, keep_states, quiet;
+    uint64_t seed;
+    SnlPipelineArgs pipeline;
+    char *const *argv; /* the command, for the reproducer; ends with NULL */
+} SnlBuildOptions;
+
+/* The output appears whole or not at all. Memory does not grow with the weights. */
+SnlStatus snl_build(const SnlBuildOptions *options, SnlDiag *diag);
+
+#endif

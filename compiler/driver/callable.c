@@ -1,0 +1,202 @@
+/* compiler/driver/callable.c -- code, weights, states and workspace of one function, in this process. */
+#include "compiler/driver/callable.h"
+
+#include "codegen/link.h"
+#include "compiler/driver/emergency.h"
+#include "runtime/abi.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <ffi.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char symbol[] = "snl_called";
+
+typedef void Code(void);
+
+struct SnlCallable {
+    const SnlFunc *func;
+    void *library;
+    Code *code;
+    uint8_t *weights, *state, *work;
+    ffi_cif cif;
+    ffi_type **types; /* ctx, n_tokens, parameters, results */
+};
+
+/* ---- making it ---------------------------------------------------------------------------------- */
+
+/* 64-byte aligned, zeroed, never NULL. */
+static void *aligned_zeros(int64_t nbytes)
+{
+    size_t n = ((size_t)nbytes + 127) / 64 * 64;
+    void *memory = aligned_alloc(64, n);
+    if (!memory) return snl_xmalloc(SIZE_MAX); /* reports and ends like the arena does */
+    return memset(memory, 0, n);
+}
+
+typedef struct Fill {
+    uint8_t *at;
+} Fill;
+
+static SnlStatus fill(void *user, const void *bytes, size_t nbytes)
+{
+    Fill *f = user;
+    memcpy(f->at, bytes, nbytes);
+    f->at += nbytes;
+    return SNL_OK;
+}
+
+static SnlStatus load(SnlCallable *c, const char *path, SnlDiag *diag)
+{
+    c->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *address = c->library ? dlsym(c->library, symbol) : NULL;
+    if (!address)
+        return snl_error_at(diag, SNL_E_INTERNAL, NULL, "cannot load the compiled function: %s",
+                            dlerror());
+    memcpy(&c->code, &address, sizeof address); /* POSIX: a function pointer in a void * */
+    return SNL_OK;
+}
+
+static SnlStatus compile(SnlCallable *c, SnlArena *arena, const SnlModule *m,
+                         const SnlPayload *payload, const SnlTargetOptions *target, SnlDiag *diag)
+{
+    SnlTargetOptions shared = *target;
+    shared.pic = true;
+    SnlCallInfo info = {0};
+    const char *object = snl_emergency_path(arena, "call.o");
+    const char *library = snl_emergency_path(arena, "call.so");
+    SNL_TRY(snl_emit_callable(m, c->func, payload, symbol, &shared, SNL_EMIT_OBJ, object, diag,
+                              &info));
+    SNL_TRY(snl_link_shared(object, library, diag));
+    SNL_TRY(load(c, library, diag));
+    c->state = aligned_zeros(info.state_bytes);
+    c->work = aligned_zeros(info.shared_bytes + info.private_bytes);
+    return SNL_OK;
+}
+
+/* void code(SnlrtCtx *, int64_t n_tokens, p0, p1, ..., r0, r1, ...) */
+static SnlStatus prepare_signature(SnlCallable *c, SnlArena *arena, SnlDiag *diag)
+{
+    const SnlFunc *f = c->func;
+    size_t n = 2 + f->n_param + f->n_result;
+    c->types = SNL_NEW_ARRAY(arena, ffi_type *, n);
+    for (size_t i = 0; i < n; i++) c->types[i] = &ffi_type_pointer;
+    c->types[1] = &ffi_type_sint64;
+    for (size_t i = 0; i < f->n_param; i++)
+        if (f->param[i]->type->dtype == SNL_INDEX) c->types[2 + i] = &ffi_type_sint64;
+    if (ffi_prep_cif(&c->cif, FFI_DEFAULT_ABI, (unsigned)n, &ffi_type_void, c->types) == FFI_OK)
+        return SNL_OK;
+    return snl_error_at(diag, SNL_E_INTERNAL, NULL, "libffi refuses the signature of '@%s'",
+                        f->name);
+}
+
+static SnlStatus create(SnlCallable *c, SnlArena *arena, const SnlModule *m, SnlFunc *func,
+                        SnlWeightSource *source, const SnlTargetOptions *target, SnlDiag *diag)
+{
+    SnlPayload payload;
+    SNL_TRY(snl_payload_plan(arena, m, &func, 1, diag, &payload));
+    c->weights = aligned_zeros(payload.nbytes);
+    Fill to = {c->weights};
+    SNL_TRY(snl_payload_write(&payload, source, diag, fill, &to, NULL, NULL, NULL));
+    SNL_TRY(prepare_signature(c, arena, diag));
+    if (!snl_emergency_folder(arena))
+        return snl_error_at(diag, SNL_E_MACHINE, "$TMPDIR",
+                            "cannot make a folder for temporary files: %s", strerror(errno));
+    SnlStatus status = compile(c, arena, m, &payload, target, diag);
+    snl_emergency_remove_folder();
+    return status;
+}
+
+SnlStatus snl_callable_create(SnlArena *arena, const SnlModule *m, SnlFunc *func,
+                              SnlWeightSource *source, const SnlTargetOptions *target,
+                              SnlDiag *diag, SnlCallable **out)
+{
+    SnlCallable *c = SNL_NEW(arena, SnlCallable);
+    c->func = func;
+    SnlStatus status = create(c, arena, m, func, source, target, diag);
+    if (status != SNL_OK) {
+        snl_callable_destroy(c);
+        c = NULL;
+    }
+    *out = c;
+    return status;
+}
+
+void snl_callable_destroy(SnlCallable *c)
+{
+    if (!c) return;
+    if (c->library) dlclose(c->library);
+    free(c->weights);
+    free(c->state);
+    free(c->work);
+}
+
+/* ---- calling it --------------------------------------------------------------------------------- */
+
+/* The dense array that compiled code reads: i32 for ids, f32 for everything else. */
+static void *dense_from(const SnlTensor *t, int64_t n)
+{
+    bool ids = t->type->dtype == SNL_I32;
+    float *reals = aligned_zeros(n * 4);
+    int32_t *ints = (int32_t *)(void *)reals;
+    for (int64_t i = 0; i < n; i++) {
+        if (ids)
+            ints[i] = (int32_t)t->at[i];
+        else
+            reals[i] = (float)t->at[i];
+    }
+    return reals;
+}
+
+/* `result` came back from compiled code. */
+static SnlTensor tensor_from(SnlArena *arena, const SnlType *type, int64_t n_tokens,
+                             const float *result)
+{
+    int64_t n = snl_type_elems(type, n_tokens);
+    SnlTensor t = {type, n_tokens, SNL_NEW_ARRAY(arena, double, (size_t)n)};
+    for (int64_t i = 0; i < n; i++) t.at[i] = (double)result[i];
+    return t;
+}
+
+/* What does not write all of its results is found out by the NaNs left in them. */
+static void *result_buffer(int64_t n)
+{
+    float *memory = aligned_zeros(n * 4);
+    for (int64_t i = 0; i < n; i++) memory[i] = (float)__builtin_nan("");
+    return memory;
+}
+
+SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
+                            int64_t n_tokens, SnlDiag *diag, SnlTensor *out_results)
+{
+    const SnlFunc *f = c->func;
+    int64_t most = snl_attr_int(&f->attrs, "tokens", 1);
+    if (n_tokens < 1 || n_tokens > most)
+        return snl_error_at(diag, SNL_E_SHAPE, NULL,
+                            "'@%s' is compiled for 1 to %lld tokens, called with %lld", f->name,
+                            (long long)most, (long long)n_tokens);
+    size_t n = f->n_param + f->n_result;
+    SnlrtArg *memory = SNL_NEW_ARRAY(arena, SnlrtArg, n), *ctx_args = SNL_NEW_ARRAY(arena, SnlrtArg, n);
+    for (size_t i = 0; i < f->n_param; i++) {
+        if (args[i].type->dtype == SNL_INDEX)
+            memory[i].index = (int64_t)args[i].at[0];
+        else
+            memory[i].ptr = dense_from(&args[i], snl_type_elems(args[i].type, n_tokens));
+    }
+    for (size_t i = 0; i < f->n_result; i++)
+        memory[f->n_param + i].ptr = result_buffer(snl_type_elems(f->result[i], n_tokens));
+    SnlrtCtx ctx = {.weights = c->weights, .state = c->state, .work = c->work, .args = ctx_args,
+                    .n_tokens = n_tokens, .n_threads = 1};
+    void *ctx_address = &ctx;
+    void **values = SNL_NEW_ARRAY(arena, void *, 2 + n);
+    values[0] = &ctx_address;
+    values[1] = &n_tokens;
+    for (size_t i = 0; i < n; i++) values[2 + i] = &memory[i];
+    ffi_call(&c->cif, c->code, NULL, values);
+    for (size_t i = 0; i < f->n_result; i++)
+        out_results[i] = tensor_from(arena, f->result[i], n_tokens, memory[f->n_param + i].ptr);
+    for (size_t i = 0; i < n; i++)
+        if (i >= f->n_param || args[i].type->dtype != SNL_INDEX) free(memory[i].ptr);
+    return SNL_OK;
+}

@@ -1,0 +1,308 @@
+/* compiler/driver/cmd_run.c -- `snlpc run`: calls one IR function through the reference evaluator,
+ * compiled, or both and compares. How each kernel is tested alone. */
+#include "compiler/driver/arguments.h"
+#include "compiler/driver/callable.h"
+#include "compiler/driver/commands.h"
+#include "compiler/driver/compare.h"
+#include "compiler/driver/emergency.h"
+#include "compiler/driver/ir_file.h"
+#include "compiler/driver/npy.h"
+#include "compiler/driver/pipeline.h"
+#include "compiler/driver/reproducer.h"
+#include "ir/base/checked.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_BLOCK,
+       OPT_LIMIT, OPT_CPU };
+
+static const struct argp_option options[] = {
+    {NULL, 0, NULL, 0, "What:", 1},
+    {"eval", OPT_EVAL, NULL, 0, "Through the reference evaluator (f64) instead of compiled", 1},
+    {"compare", OPT_COMPARE, NULL, 0,
+     "Both; print the errors of the compiled results, and fail (exit status 1) beyond the limit", 1},
+    {"limit", OPT_LIMIT, "X", 0,
+     "Largest error allowed, relative to the largest element (default: by weight format, "
+     "1e-5 for f32)",
+     1},
+    {NULL, 0, NULL, 0, "Arguments:", 2},
+    {"tokens", 't', "T", 0, "Tokens of the call (default: as the .npy files say, or 1)", 2},
+    {"seed", OPT_SEED, "N", 0, "Seed of random tensors (default 1)", 2},
+    {"repeat", OPT_REPEAT, "N", 0,
+     "Call N times: states persist, positions advance by T, random tensors are new each time", 2},
+    {"random-weights", OPT_RANDOM, "SEED", 0, "Weights are random numbers", 2},
+    {"weights", OPT_WEIGHTS, "FORMAT", 0,
+     "Store matrices as f32, bf16, f16 or source (default); the evaluator uses them rounded too", 2},
+    {NULL, 0, NULL, 0, "Code:", 3},
+    {"block", OPT_BLOCK, "N", 0,
+     "Call the prefill form, compiled for up to N tokens (default: the decode form for T = 1, else "
+     "the prefill form for T)",
+     3},
+    {"cpu", OPT_CPU, "NAME", 0, "As for compile", 3},
+    {NULL, 0, NULL, 0, "Output:", 4},
+    {"output", 'o', "PREFIX", 0,
+     "Write result i of the last call to PREFIX.i.npy (with --compare the compiled one)", 4},
+    {0},
+};
+
+static const char doc[] =
+    "Call function FUNC of the IR text in FILE.\v"
+    "Each ARG belongs to a value parameter, by position or as NAME=ARG: random (the default), a .npy "
+    "file, or a whole number for an index (default 0).\n\n"
+    "Examples:\n"
+    "  snlpc run tiny.snl forward --compare --tokens 5 --random-weights 7\n"
+    "  snlpc run tiny.snl forward --eval tokens=ids.npy pos=0 -o logits\n"
+    "  snlpc run kernels.snl linear_odd --compare --weights bf16 --block 16 --tokens 9";
+
+typedef struct Run {
+    const char *path, *func, *out_prefix;
+    char **arg;
+    size_t n_arg;
+    bool eval, compare, random;
+    uint64_t weight_seed, seed;
+    int64_t tokens, block, repeat;
+    double limit; /* 0: by format */
+    SnlWeightFormat weights;
+    SnlTargetOptions target;
+    SnlPipelineArgs pipeline;
+    char *const *argv;
+} Run;
+
+/* ---- command line ------------------------------------------------------------------------------- */
+
+static void add_argument(Run *run, char *text, struct argp_state *state)
+{
+    if (!run->path)
+        run->path = text;
+    else if (!run->func)
+        run->func = *text == '@' ? text + 1 : text;
+    else {
+        /* The rest of argv is arguments of the function, mixed with options that argp has moved to
+         * the front already. */
+        if (!run->arg) run->arg = &state->argv[state->next - 1];
+        run->n_arg++;
+    }
+}
+
+static double parse_limit(struct argp_state *state, const char *text)
+{
+    double value = 0;
+    if (!snl_parse_real(text, &value) || value <= 0)
+        argp_error(state, "--limit: found '%s', wanted a number above 0", text);
+    return value;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    Run *run = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &run->pipeline; return 0;
+    case OPT_EVAL: run->eval = true; return 0;
+    case OPT_COMPARE: run->compare = true; return 0;
+    case OPT_LIMIT: run->limit = parse_limit(state, arg); return 0;
+    case 't': run->tokens = snl_arg_int(state, "--tokens", arg, 1, 1 << 20); return 0;
+    case OPT_SEED: run->seed = (uint64_t)snl_arg_int(state, "--seed", arg, 0, INT64_MAX); return 0;
+    case OPT_REPEAT: run->repeat = snl_arg_int(state, "--repeat", arg, 1, 1 << 20); return 0;
+    case OPT_RANDOM:
+        run->random = true;
+        run->weight_seed = (uint64_t)snl_arg_int(state, "--random-weights", arg, 0, INT64_MAX);
+        return 0;
+    case OPT_WEIGHTS:
+        if (!snl_weight_format_find(arg, &run->weights))
+            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16 or source", arg);
+        return 0;
+    case OPT_BLOCK: run->block = snl_arg_int(state, "--block", arg, 2, 1 << 16); return 0;
+    case OPT_CPU: run->target.cpu = arg; return 0;
+    case 'o': run->out_prefix = arg; return 0;
+    case ARGP_KEY_ARG: add_argument(run, arg, state); return 0;
+    case ARGP_KEY_END:
+        if (!run->func) argp_error(state, "wanted FILE and FUNC");
+        if (run->eval && run->compare) argp_error(state, "--eval and --compare exclude each other");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- the two ways to call ----------------------------------------------------------------------- */
+
+typedef struct Session {
+    const Run *run;
+    SnlArena *arena;
+    SnlDiag *diag;
+    SnlIrFile original, compiled; /* one text, parsed twice: passes change theirs */
+    const SnlFunc *func;          /* of the original */
+    int64_t tokens;
+    SnlEval *eval;
+    SnlCallable *callable;
+    SnlArgument *argument;
+} Session;
+
+static SnlStatus open_file(Session *s, SnlIrFile *out)
+{
+    const Run *run = s->run;
+    return snl_ir_file_open(s->arena, run->path, run->random, run->weight_seed, s->diag, out);
+}
+
+static SnlStatus find_func(Session *s, const SnlModule *m, const char *name, SnlFunc **out)
+{
+    *out = snl_module_find_func(m, name);
+    if (!*out)
+        return snl_error_at(s->diag, SNL_E_NAME, s->run->path, "no function '@%s' in module '@%s'",
+                            name, m->name);
+    if ((*out)->kind == SNL_FUNC) return SNL_OK;
+    return snl_error(s->diag, SNL_E_UNSUPPORTED, (*out)->loc,
+                     "'@%s' is a layer: its states are bound by a call; run a func that calls it",
+                     name);
+}
+
+/* Rounding of the weights to a chosen format is not an error of the code: the evaluator gets it too. */
+static SnlStatus prepare_eval(Session *s)
+{
+    const Run *run = s->run;
+    if (run->weights != SNL_WEIGHTS_SOURCE) {
+        const char *text = snl_arena_printf(s->arena, "pack{weights=%s}",
+                                            snl_weight_format_text(run->weights));
+        SnlPipelineOptions none = {.source = s->original.source};
+        SNL_TRY(snl_pipeline_run(s->original.module, text, &none, s->diag));
+    }
+    s->eval = snl_eval_create(s->original.module, s->original.source, s->diag);
+    return SNL_OK;
+}
+
+static SnlStatus prepare_code(Session *s)
+{
+    const Run *run = s->run;
+    SNL_TRY(open_file(s, &s->compiled));
+    SnlModule *m = s->compiled.module;
+    bool prefill = s->tokens > 1 || run->block;
+    int64_t block = run->block > s->tokens ? run->block : s->tokens;
+    SnlPipelineSpec spec = {run->weights, run->func, prefill ? block : 0, false};
+    const char *text =
+        run->pipeline.text ? run->pipeline.text : snl_pipeline_default(s->arena, &spec);
+    snl_emergency_set_reproducer(snl_reproducer_text(s->arena, m, run->argv, text));
+    SnlPipelineOptions passes = run->pipeline.options;
+    passes.source = s->compiled.source;
+    SNL_TRY(snl_pipeline_run(m, text, &passes, s->diag));
+    SnlFunc *func;
+    SNL_TRY(find_func(s, m,
+                      snl_arena_printf(s->arena, "%s.%s", run->func,
+                                       prefill ? "prefill" : "decode"),
+                      &func));
+    return snl_callable_create(s->arena, m, func, s->compiled.source, &run->target, s->diag,
+                               &s->callable);
+}
+
+/* ---- results ------------------------------------------------------------------------------------ */
+
+static void print_tensor(size_t i, const SnlTensor *t)
+{
+    enum { SHOWN = 8 };
+    int64_t n = snl_type_elems(t->type, t->n_tokens);
+    printf("result %zu: ", i);
+    snl_print_type(t->type, stdout);
+    printf(" T = %" PRId64 ":", t->n_tokens);
+    for (int64_t k = 0; k < n && k < SHOWN; k++) printf(" %.6g", t->at[k]);
+    puts(n > SHOWN ? " ..." : "");
+}
+
+static SnlStatus compare_result(Session *s, int64_t call, size_t i, const SnlTensor *found,
+                                const SnlTensor *wanted)
+{
+    SnlErrors e = snl_compare(found, wanted);
+    double limit = s->run->limit > 0 ? s->run->limit : snl_compare_limit(s->compiled.module);
+    bool good = !e.nan && e.relative <= limit;
+    printf("call %" PRId64 " result %zu: ", call, i);
+    snl_print_type(wanted->type, stdout);
+    printf(" max abs %.3g, relative %.3g (limit %.3g), nmse %.3g%s\n", e.max_abs, e.relative,
+           limit, e.nmse, good ? "" : "  FAILED");
+    if (good) return SNL_OK;
+    return snl_error_at(s->diag, SNL_E_NUMERIC, s->run->path,
+                        "'@%s' call %" PRId64 " result %zu, element %" PRId64
+                        " (row %" PRId64 "): found %.9g, wanted %.9g (seed %" PRIu64 ")",
+                        s->run->func, call, i, e.at, e.at / snl_type_row_elems(wanted->type),
+                        found->at[e.at], wanted->at[e.at], s->run->seed);
+}
+
+static SnlStatus write_results(Session *s, const SnlTensor *results)
+{
+    if (!s->run->out_prefix) return SNL_OK;
+    for (size_t i = 0; i < s->func->n_result; i++) {
+        const SnlType *type = results[i].type;
+        int64_t dim[SNL_MAX_RANK];
+        for (int k = 0; k < type->rank; k++)
+            dim[k] = type->dim[k] == SNL_DIM_T ? s->tokens : type->dim[k];
+        const char *path = snl_arena_printf(s->arena, "%s.%zu.npy", s->run->out_prefix, i);
+        SNL_TRY(snl_npy_write(path, type->dtype, type->rank, dim, results[i].at, s->diag));
+    }
+    return SNL_OK;
+}
+
+static SnlStatus one_call(Session *s, SnlArena *scratch, int64_t call)
+{
+    const SnlFunc *f = s->func;
+    SnlTensor *args = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_param);
+    SnlTensor *wanted = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
+    SnlTensor *found = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
+    SNL_TRY(snl_arguments_make(scratch, f, s->argument, s->tokens, s->run->seed, call, s->diag,
+                               args));
+    if (s->eval) SNL_TRY(snl_eval_call(s->eval, f, args, NULL, s->tokens, wanted));
+    if (s->callable)
+        SNL_TRY(snl_callable_call(s->callable, scratch, args, s->tokens, s->diag, found));
+    SnlStatus status = SNL_OK;
+    for (size_t i = 0; i < f->n_result; i++) {
+        if (s->run->compare) {
+            SnlStatus compared = compare_result(s, call, i, &found[i], &wanted[i]);
+            if (compared != SNL_OK) status = compared;
+        } else {
+            print_tensor(i, s->callable ? &found[i] : &wanted[i]);
+        }
+    }
+    if (status == SNL_OK && call + 1 == s->run->repeat)
+        status = write_results(s, s->callable ? found : wanted);
+    return status;
+}
+
+static SnlStatus run_session(Session *s)
+{
+    const Run *run = s->run;
+    SnlFunc *func;
+    SNL_TRY(open_file(s, &s->original));
+    SNL_TRY(find_func(s, s->original.module, run->func, &func));
+    s->func = func;
+    s->argument = SNL_NEW_ARRAY(s->arena, SnlArgument, func->n_param);
+    SNL_TRY(snl_arguments_parse(func, run->arg, run->n_arg, s->diag, s->argument));
+    SNL_TRY(snl_arguments_tokens(func, s->argument, run->tokens, s->diag, &s->tokens));
+    if (run->eval || run->compare) SNL_TRY(prepare_eval(s));
+    if (!run->eval) SNL_TRY(prepare_code(s));
+    SnlStatus status = SNL_OK;
+    for (int64_t call = 0; call < run->repeat && status == SNL_OK; call++) {
+        SnlArena *scratch = snl_arena_create();
+        status = one_call(s, scratch, call);
+        snl_arena_destroy(scratch);
+    }
+    return status;
+}
+
+SnlStatus snl_cmd_run(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&snl_pipeline_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options, parse_option, "FILE FUNC [ARG...]", doc, children,
+                                     NULL, NULL};
+    Run run = {.seed = 1, .repeat = 1, .pipeline = snl_pipeline_args_init(), .argv = argv};
+    argp_parse(&argp, argc, argv, 0, NULL, &run);
+    run.target.verify = true;
+    SnlDiag *diag = snl_diag_create(stderr, 0);
+    Session s = {.run = &run, .arena = snl_arena_create(), .diag = diag};
+    SnlStatus status = run_session(&s);
+    if (status == SNL_INTERNAL) snl_emergency_write_reproducer();
+    snl_emergency_set_reproducer(NULL);
+    if (s.eval) snl_eval_destroy(s.eval);
+    snl_callable_destroy(s.callable);
+    snl_ir_file_close(&s.compiled);
+    snl_ir_file_close(&s.original);
+    snl_arena_destroy(s.arena);
+    snl_diag_destroy(diag);
+    return status;
+}

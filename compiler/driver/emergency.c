@@ -1,0 +1,187 @@
+/* compiler/driver/emergency.c -- last actions of a process; only async-signal-safe calls on the way. */
+#include "compiler/driver/emergency.h"
+
+#include "codegen/fatal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_FILES = 8, MAX_PATH = 4096 };
+
+static struct {
+    char folder[MAX_PATH];
+    char file[MAX_FILES][MAX_PATH];
+    size_t n_files;
+    char output[MAX_PATH];
+    const char *reproducer;
+    size_t reproducer_len;
+} state;
+
+/* ---- temporary files ---------------------------------------------------------------------------- */
+
+static bool keep_path(char *to, const char *path)
+{
+    size_t n = strlen(path);
+    if (n >= MAX_PATH) return false;
+    memcpy(to, path, n + 1);
+    return true;
+}
+
+const char *snl_emergency_folder(SnlArena *arena)
+{
+    SNL_ASSERT(!state.folder[0]);
+    const char *base = getenv("TMPDIR");
+    char *path = snl_arena_printf(arena, "%s/snlpc-XXXXXX", base && *base ? base : "/tmp");
+    if (strlen(path) + 32 >= MAX_PATH) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    if (!mkdtemp(path)) return NULL;
+    keep_path(state.folder, path);
+    return path;
+}
+
+const char *snl_emergency_path(SnlArena *arena, const char *name)
+{
+    SNL_ASSERT(state.folder[0] && state.n_files < MAX_FILES);
+    char *path = snl_arena_printf(arena, "%s/%s", state.folder, name);
+    bool kept = keep_path(state.file[state.n_files], path);
+    SNL_ASSERT(kept);
+    state.n_files++;
+    return path;
+}
+
+void snl_emergency_remove_folder(void)
+{
+    for (size_t i = 0; i < state.n_files; i++) unlink(state.file[i]);
+    state.n_files = 0;
+    if (state.folder[0]) rmdir(state.folder);
+    state.folder[0] = '\0';
+}
+
+void snl_emergency_set_output(const char *temp_path)
+{
+    if (!temp_path || !keep_path(state.output, temp_path)) state.output[0] = '\0';
+}
+
+static void remove_everything(void)
+{
+    snl_emergency_remove_folder();
+    if (state.output[0]) unlink(state.output);
+    state.output[0] = '\0';
+}
+
+/* ---- the reproducer ----------------------------------------------------------------------------- */
+
+void snl_emergency_set_reproducer(const char *text)
+{
+    state.reproducer = text;
+    state.reproducer_len = text ? strlen(text) : 0;
+}
+
+static void say(const char *text)
+{
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written; /* nothing is left to tell it to */
+}
+
+static bool write_all(int fd, const char *text, size_t n)
+{
+    while (n) {
+        ssize_t done = write(fd, text, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        text += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+/* "snlpc-reproducer-PID.snl" without stdio. */
+static void reproducer_name(char *to)
+{
+    memcpy(to, "snlpc-reproducer-", 17);
+    char digits[24];
+    size_t n = 0;
+    for (uint64_t pid = (uint64_t)getpid(); pid || !n; pid /= 10)
+        digits[n++] = (char)('0' + pid % 10);
+    char *at = to + 17;
+    while (n) *at++ = digits[--n];
+    memcpy(at, ".snl", 5);
+}
+
+void snl_emergency_write_reproducer(void)
+{
+    if (!state.reproducer) return;
+    char name[64];
+    reproducer_name(name);
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (fd < 0 || !write_all(fd, state.reproducer, state.reproducer_len)) {
+        say("snlpc: note: the reproducer could not be written here\n");
+    } else {
+        say("snlpc: note: this is a bug; please report it with the file ");
+        say(name);
+        say("\n");
+    }
+    if (fd >= 0) close(fd);
+    state.reproducer = NULL;
+}
+
+/* ---- handlers ----------------------------------------------------------------------------------- */
+
+static void on_stop(int number)
+{
+    remove_everything();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void end_internal(void)
+{
+    snl_emergency_write_reproducer();
+    remove_everything();
+    _exit(SNL_INTERNAL);
+}
+
+static void on_crash(int number)
+{
+    say("snlpc: error[E0901]: internal error: ");
+    say(number == SIGABRT  ? "aborted\n"
+        : number == SIGSEGV ? "segmentation fault\n"
+                            : "fatal signal\n");
+    end_internal();
+}
+
+static void on_llvm_fatal(const char *reason)
+{
+    say("snlpc: error[E0901]: internal error: LLVM: ");
+    say(reason);
+    say("\n");
+    end_internal();
+}
+
+static void install(int number, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = (int)SA_RESETHAND;
+    sigaction(number, &action, NULL);
+}
+
+void snl_emergency_install(void)
+{
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) install(stops[i], on_stop);
+    install(SIGABRT, on_crash);
+#ifndef __SANITIZE_ADDRESS__
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) install(crashes[i], on_crash);
+#endif
+    snl_codegen_on_fatal(on_llvm_fatal);
+}

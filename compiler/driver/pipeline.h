@@ -1,0 +1,43 @@
+/* compiler/driver/pipeline.h -- the usual pipeline, and the command-line options that every command
+ * which runs passes shares. */
+#ifndef SNL_DRIVER_PIPELINE_H
+#define SNL_DRIVER_PIPELINE_H
+
+#include "passes/pass.h"
+
+#include <argp.h>
+
+/* Formats that --weights takes. */
+typedef enum SnlWeightFormat { SNL_WEIGHTS_SOURCE, SNL_WEIGHTS_F32, SNL_WEIGHTS_BF16,
+                               SNL_WEIGHTS_F16 } SnlWeightFormat;
+bool snl_weight_format_find(const char *text, SnlWeightFormat *out);
+const char *snl_weight_format_text(SnlWeightFormat format);
+
+/* What the usual pipeline depends on. */
+typedef struct SnlPipelineSpec {
+    SnlWeightFormat weights;
+    const char *func; /* NULL: "forward" */
+    int64_t block;    /* most tokens of a prefill call; 0: the schedule pass's default */
+    bool tail;        /* prefill gives only the asked-for rows of result 0 */
+} SnlPipelineSpec;
+
+/* From the sequential IR to a scheduled function with every buffer in its place: the functions
+ * `<func>.decode` and `<func>.prefill`. */
+char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec);
+
+/* --pipeline, --print-ir-after, --print-ir-before, --dump-dir, --verify-each, --no-verify,
+ * --check-each, --timing. */
+typedef struct SnlPipelineArgs {
+    const char *text; /* NULL: not given */
+    SnlPipelineOptions options;
+} SnlPipelineArgs;
+/* The state's input of this child parser is a SnlPipelineArgs *. */
+extern const struct argp snl_pipeline_argp;
+/* Defaults before parsing: --verify-each is on in debug builds. */
+SnlPipelineArgs snl_pipeline_args_init(void);
+
+/* A whole number for an option, or argp's usage error. */
+int64_t snl_arg_int(struct argp_state *state, const char *option, const char *text, int64_t min,
+                    int64_t max);
+
+#endif

@@ -1,0 +1,19 @@
+/* compiler/driver/progress.h -- a bar on stderr while weights are written; silent without a terminal. */
+#ifndef SNL_DRIVER_PROGRESS_H
+#define SNL_DRIVER_PROGRESS_H
+
+#include "codegen/pack.h"
+
+typedef struct SnlProgressBar {
+    const char *label;
+    int shown; /* tenths of a percent last drawn; -1: nothing yet */
+    bool enabled;
+} SnlProgressBar;
+
+SnlProgressBar snl_progress_bar(const char *label);
+/* A SnlProgress; user is the SnlProgressBar. */
+void snl_progress_draw(void *user, int64_t done, int64_t total);
+/* Wipes the line. */
+void snl_progress_end(SnlProgressBar *bar);
+
+#endif

@@ -1,0 +1,13 @@
+/* compiler/frontend/open.h -- the two kinds of model, behind snl_model_open. */
+#ifndef SNL_FRONTEND_OPEN_H
+#define SNL_FRONTEND_OPEN_H
+
+#include "compiler/frontend/model.h"
+
+/* Both fill *out; on failure what was learnt before it stays there and out->source may be set. */
+SnlStatus snl_folder_open(SnlArena *arena, const char *path, const SnlModelOptions *options,
+                          SnlDiag *diag, SnlModel *out);
+SnlStatus snl_text_model_open(SnlArena *arena, const char *path, const SnlModelOptions *options,
+                              SnlDiag *diag, SnlModel *out);
+
+#endif

@@ -1,0 +1,172 @@
+/* ir/eval_attention.c -- attention over cached and own rows, the cache's writer, and rope.
+ *
+ * State layout f32[2, G, C, d]: keys then values, per kv head, per position. Attention reads rows
+ * [0, pos) and never writes; kv_write is the only op that does. */
+#include "ir/eval_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Cache {
+    double *at;
+    int64_t heads, context, width;
+} Cache;
+
+static SnlStatus cache_of(SnlFrame *f, const SnlOp *op, int64_t m, int64_t heads, int64_t width,
+                          Cache *out)
+{
+    SnlState *state = snl_frame_state(f, op->sym[0].state[snl_member(op->sym[0].n, m)]);
+    const SnlType *type = state->type;
+    if (type->rank != 4 || type->dim[0] != 2 || type->dim[1] != heads || type->dim[3] != width)
+        return snl_error(f->eval->diag, SNL_E_SHAPE, op->loc,
+                         "%s: state '@%s': found %s, wanted f32[2, %lld, context, %lld]",
+                         snl_op_info[op->code].text, state->name,
+                         snl_type_text(f->arena, type), (long long)heads, (long long)width);
+    *out = (Cache){snl_eval_state(f->eval, state), heads, type->dim[2], width};
+    return SNL_OK;
+}
+
+static double *cache_row(const Cache *c, int64_t value, int64_t head, int64_t position)
+{
+    return c->at + ((value * c->heads + head) * c->context + position) * c->width;
+}
+
+/* What one query head of one row sees. */
+typedef struct Sight {
+    const SnlView *k, *v;
+    const Cache *cache;
+    int64_t m, g, d, pos;
+    double scale;
+    double *score; /* room for pos + T numbers */
+} Sight;
+
+static const double *key_or_value(const Sight *s, int64_t value, int64_t j)
+{
+    if (j < s->pos) return cache_row(s->cache, value, s->g, j);
+    return snl_view_row(value ? s->v : s->k, j - s->pos, s->m) + s->g * s->d;
+}
+
+/* out = softmax(q . k_j * scale) v_j over j = lo..hi */
+static void attend(const Sight *s, const double *q, int64_t lo, int64_t hi, double *out)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t j = lo; j <= hi; j++) {
+        const double *k = key_or_value(s, 0, j);
+        double dot = 0;
+        for (int64_t i = 0; i < s->d; i++) dot += q[i] * k[i];
+        s->score[j] = dot * s->scale;
+        most = fmax(most, s->score[j]);
+    }
+    for (int64_t j = lo; j <= hi; j++) sum += s->score[j] = exp(s->score[j] - most);
+    for (int64_t j = lo; j <= hi; j++) {
+        const double *v = key_or_value(s, 1, j);
+        for (int64_t i = 0; i < s->d; i++) out[i] += s->score[j] / sum * v[i];
+    }
+}
+
+static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t pos,
+                                  double *score)
+{
+    SnlView q = snl_frame_in(f, op, 0), k = snl_frame_in(f, op, 1), v = snl_frame_in(f, op, 2);
+    const SnlType *type = op->out[0]->type;
+    SnlView out = {f->value[op->out[0]->id], q.rows, snl_type_members(type), snl_type_width(type)};
+    int64_t H = snl_attr_int(&op->attrs, "heads", 1);
+    int64_t G = snl_attr_int(&op->attrs, "kv_heads", H), d = q.width / H;
+    int64_t window = snl_attr_int_at(&op->attrs, "window", (size_t)m, -1);
+    Cache cache;
+    SNL_TRY(cache_of(f, op, m, G, d, &cache));
+    if (pos > cache.context)
+        return snl_error(f->eval->diag, SNL_E_NUMERIC, op->loc,
+                         "attention: position beyond the context: found %lld, wanted at most %lld",
+                         (long long)pos, (long long)cache.context);
+    Sight s = {&k, &v, &cache, m, 0, d, pos, 0, score};
+    s.scale = snl_attr_real(&op->attrs, "scale", 1.0 / sqrt((double)d));
+    for (int64_t t = 0; t < out.rows; t++)
+        for (int64_t h = 0; h < H; h++) {
+            int64_t hi = pos + t, lo = window >= 0 && hi > window ? hi - window : 0;
+            s.g = h / (H / G);
+            attend(&s, snl_view_row(&q, t, m) + h * d, lo, hi, snl_view_row(&out, t, m) + h * d);
+        }
+    return SNL_OK;
+}
+
+SnlStatus snl_eval_op_attention(SnlFrame *f, const SnlOp *op)
+{
+    SnlView out = snl_frame_out(f, op, 0); /* zeroed */
+    int64_t pos;
+    SNL_TRY(snl_frame_index(f, op, 3, &pos));
+    double *score = snl_xmalloc((size_t)(pos + out.rows + 1) * sizeof(double));
+    SnlStatus status = SNL_OK;
+    for (int64_t m = 0; status == SNL_OK && m < out.members; m++)
+        status = attention_member(f, op, m, pos, score);
+    free(score);
+    return status;
+}
+
+static SnlStatus write_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t pos)
+{
+    SnlView k = snl_frame_in(f, op, 0), v = snl_frame_in(f, op, 1);
+    const SnlState *state = snl_frame_state(f, op->sym[0].state[snl_member(op->sym[0].n, m)]);
+    int64_t G = state->type->rank == 4 ? state->type->dim[1] : 1;
+    Cache cache;
+    SNL_TRY(cache_of(f, op, m, G, k.width / G, &cache));
+    if (k.rows > cache.context || pos > cache.context - k.rows)
+        return snl_error(f->eval->diag, SNL_E_NUMERIC, op->loc,
+                         "kv_write: context full: found %lld positions, wanted at most %lld",
+                         (long long)(pos + k.rows), (long long)cache.context);
+    for (int64_t t = 0; t < k.rows; t++)
+        for (int64_t g = 0; g < G; g++) {
+            size_t bytes = (size_t)cache.width * sizeof(double);
+            memcpy(cache_row(&cache, 0, g, pos + t), snl_view_row(&k, t, m) + g * cache.width, bytes);
+            memcpy(cache_row(&cache, 1, g, pos + t), snl_view_row(&v, t, m) + g * cache.width, bytes);
+        }
+    return SNL_OK;
+}
+
+SnlStatus snl_eval_op_kv_write(SnlFrame *f, const SnlOp *op)
+{
+    int64_t pos;
+    SNL_TRY(snl_frame_index(f, op, 2, &pos));
+    if (f->read_only) return SNL_OK;
+    for (size_t m = 0; m < op->sym[0].n; m++) SNL_TRY(write_member(f, op, (int64_t)m, pos));
+    return SNL_OK;
+}
+
+/* ---- rope --------------------------------------------------------------------------------------- */
+
+SnlStatus snl_eval_op_rope_table(SnlFrame *f, const SnlOp *op)
+{
+    SnlView out = snl_frame_out(f, op, 0);
+    int64_t pos, half = out.width / 2;
+    SNL_TRY(snl_frame_index(f, op, 0, &pos));
+    double *freq = SNL_NEW_ARRAY(f->arena, double, (size_t)half);
+    double sign = snl_attr_flag(&op->attrs, "inverse") ? -1.0 : 1.0;
+    snl_rope_frequencies(&op->attrs, out.width, freq);
+    for (int64_t t = 0; t < out.rows; t++)
+        for (int64_t j = 0; j < half; j++) {
+            double angle = (double)(pos + t) * freq[j];
+            snl_view_row(&out, t, 0)[j] = cos(angle);
+            snl_view_row(&out, t, 0)[half + j] = sign * sin(angle);
+        }
+    return SNL_OK;
+}
+
+/* (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 and x2 the halves of a head. */
+SnlStatus snl_eval_op_rope(SnlFrame *f, const SnlOp *op)
+{
+    SnlView x = snl_frame_in(f, op, 0), table = snl_frame_in(f, op, 1);
+    SnlView out = snl_frame_out(f, op, 0);
+    int64_t heads = snl_attr_int(&op->attrs, "heads", 1), d = out.width / heads, half = d / 2;
+    for (int64_t t = 0; t < out.rows; t++)
+        for (int64_t m = 0; m < out.members; m++)
+            for (int64_t h = 0; h < heads; h++)
+                for (int64_t j = 0; j < half; j++) {
+                    const double *in = snl_view_row(&x, t, m) + h * d;
+                    const double *cs = snl_view_row(&table, t, m);
+                    double *y = snl_view_row(&out, t, m) + h * d;
+                    y[j] = in[j] * cs[j] - in[half + j] * cs[half + j];
+                    y[half + j] = in[half + j] * cs[j] + in[j] * cs[half + j];
+                }
+    return SNL_OK;
+}

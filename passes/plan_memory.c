@@ -1,0 +1,122 @@
+/* passes/plan_memory.c -- a fixed place for every buffer of a scheduled function.
+ *
+ *   %u = linear %n, @w {grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
+ * becomes
+ *   %u = linear %n, @w {at = 4096, grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
+ * and the function gets attributes {private_bytes = ..., shared_bytes = ...}.
+ *
+ * Shared memory: a buffer lives from the stage that makes it to the last stage that reads it; inside one
+ * stage threads run at their own pace, so stages are the only order there is. Private memory (split =
+ * all, scratch): every thread has its own, so the order of ops counts. First fit, in order of
+ * definition. Views and results of the function take no place. */
+#include "passes/pass.h"
+#include "passes/schedule.h"
+
+enum { ALIGN = 64 };
+
+typedef struct Buffer {
+    int64_t from, to; /* stages (shared) or op numbers (private), inclusive */
+    int64_t at, nbytes;
+} Buffer;
+
+typedef struct Region {
+    SnlVec(Buffer) buffers;
+    int64_t nbytes;
+} Region;
+
+static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
+
+/* Lowest offset at which [at, at + nbytes) meets no buffer alive at the same time. */
+static int64_t region_add(SnlArena *arena, Region *region, Buffer b)
+{
+    b.nbytes = round_up(b.nbytes);
+    b.at = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (size_t i = 0; i < region->buffers.n; i++) {
+            const Buffer *o = &region->buffers.at[i];
+            bool together = o->from <= b.to && b.from <= o->to;
+            if (!together || b.at >= o->at + o->nbytes || o->at >= b.at + b.nbytes) continue;
+            b.at = o->at + o->nbytes;
+            moved = true;
+        }
+    }
+    SNL_PUSH(arena, &region->buffers, b);
+    if (b.at + b.nbytes > region->nbytes) region->nbytes = b.at + b.nbytes;
+    return b.at;
+}
+
+/* Last reader of `v`, its views included, by stage or by op number. */
+static int64_t last_use(const SnlValue *v, const int64_t *number, bool by_stage, int64_t from)
+{
+    int64_t last = from;
+    for (const SnlUse *u = v->uses; u; u = u->next) {
+        const SnlOp *op = u->user;
+        int64_t when = from;
+        if (snl_op_is_view(op))
+            when = last_use(op->out[0], number, by_stage, from);
+        else if (op->code != SNL_OP_RETURN)
+            when = by_stage ? snl_attr_int(&op->attrs, "stage", 0)
+                            : (op->n_out ? number[op->out[0]->id] : INT64_MAX);
+        if (when > last) last = when;
+    }
+    return last;
+}
+
+static bool is_result(const SnlOp *op)
+{
+    for (const SnlUse *u = op->out[0]->uses; u; u = u->next)
+        if (u->user->code == SNL_OP_RETURN) return true;
+    return false;
+}
+
+static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
+{
+    int64_t tokens = snl_attr_int(&func->attrs, "tokens", 1);
+    int64_t *number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1);
+    int64_t n = 0;
+    for (SnlOp *op = func->first; op; op = op->next, n++)
+        for (size_t i = 0; i < op->n_out; i++) number[op->out[i]->id] = n;
+    Region shared = {0}, private = {0};
+    n = 0;
+    for (SnlOp *op = func->first; op != func->last; op = op->next, n++) {
+        SnlPlacement p;
+        if (!snl_placement_read(op, &p))
+            return snl_error(ctx->diag, SNL_E_STRUCTURE, op->loc,
+                             "plan-memory: op '%s' of '@%s' has no stage: run schedule first",
+                             snl_op_info[op->code].text, func->name);
+        int64_t scratch = snl_op_scratch_bytes(op, tokens);
+        if (scratch > 0) {
+            Buffer b = {.from = n, .to = n, .nbytes = scratch};
+            snl_attr_set_int(m, &op->attrs, "scratch", region_add(ctx->scratch, &private, b));
+        }
+        if (op->n_out == 0 || snl_op_is_view(op) || is_result(op)) continue;
+        int64_t nbytes = snl_type_elems(op->out[0]->type, tokens) * 4;
+        bool own = p.split == SNL_SPLIT_ALL;
+        int64_t from = own ? n : p.stage;
+        Buffer b = {.from = from, .to = last_use(op->out[0], number, !own, from), .nbytes = nbytes};
+        snl_attr_set_int(m, &op->attrs, "at",
+                         region_add(ctx->scratch, own ? &private : &shared, b));
+    }
+    snl_attr_set_int(m, &func->attrs, "shared_bytes", shared.nbytes);
+    snl_attr_set_int(m, &func->attrs, "private_bytes", private.nbytes);
+    return SNL_OK;
+}
+
+static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
+{
+    bool any = false;
+    for (SnlFunc *f = m->first; f; f = f->next) {
+        if (!snl_attr_find(&f->attrs, "stages")) continue;
+        if (plan_func(m, f, ctx) != SNL_OK) return SNL_PASS_FAILED;
+        any = true;
+    }
+    return any ? SNL_PASS_CHANGED : SNL_PASS_SAME;
+}
+
+const SnlPass snl_pass_plan_memory = {
+    .name = "plan-memory",
+    .summary = "fixed offsets for every buffer of the scheduled functions",
+    .exactness = SNL_EXACT,
+    .run = run,
+};

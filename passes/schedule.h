@@ -1,0 +1,65 @@
+/* passes/schedule.h -- what the schedule pass writes on ops, and how to read it back.
+ *
+ * A scheduled function is ordinary SSA whose ops carry attributes:
+ *
+ *   stage = s          stages run one after the other with a barrier between; inside one, no thread
+ *                      waits for another
+ *   split = ...        who computes what of the result:
+ *       cols           threads share out units of columns; unit = (member, `grain` columns)
+ *       inner          the same, a unit covers its columns in every member (streams)
+ *       rows           threads share out token rows
+ *       tiles          (attention) threads share out (kv head, tile of rows)
+ *       all            every thread computes everything, into memory of its own
+ *       one            thread 0 alone
+ *       view           no code: the result lies inside its operand
+ *   units = P, grain = g   cols, inner: P units of g columns per member (the last may be short)
+ *   pieces = [e0, e1, ...] linear: the columns are this many consecutive pieces (ends), each divided
+ *                      into the P units (heads of q, k and v in one matrix)
+ *   rows = tail        only rows [tail_row, T) are wanted
+ *   own = cache        attention reads its own rows from the cache too: kv_write has put them there
+ *   at = bytes         plan-memory: place of the result in the shared or (split = all) private memory
+ *   scratch = bytes    plan-memory: place of the op's private scratch                                */
+#ifndef SNL_PASSES_SCHEDULE_H
+#define SNL_PASSES_SCHEDULE_H
+
+#include "ir/ir.h"
+
+typedef enum SnlSplit { SNL_SPLIT_COLS, SNL_SPLIT_INNER, SNL_SPLIT_ROWS, SNL_SPLIT_TILES,
+                        SNL_SPLIT_ALL, SNL_SPLIT_ONE, SNL_SPLIT_VIEW, SNL_SPLIT_COUNT } SnlSplit;
+
+extern const char *const snl_split_text[SNL_SPLIT_COUNT];
+
+typedef struct SnlPlacement {
+    int64_t stage;
+    SnlSplit split;
+    int64_t units, grain; /* cols, inner */
+    bool tail;
+} SnlPlacement;
+
+/* Reads the attributes; false when the op is not scheduled. */
+bool snl_placement_read(const SnlOp *op, SnlPlacement *out);
+
+/* G of an attention op: `kv_heads`, by default as many as `heads`. */
+int64_t snl_attention_kv_heads(const SnlOp *op);
+/* Query heads that share one key/value head. */
+int64_t snl_attention_group(const SnlOp *op);
+
+/* Private scratch an op needs while it runs, in bytes (attention: scores), for calls of up to
+ * `tokens` rows. */
+int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
+/* Query rows that the attention kernel takes at once. */
+int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);
+/* Columns of a value's row: M * D. */
+static inline int64_t snl_value_row(const SnlValue *v) { return snl_type_row_elems(v->type); }
+/* Is the op's result a view of its operand? */
+static inline bool snl_op_is_view(const SnlOp *op)
+{
+    return op->code == SNL_OP_SLICE || op->code == SNL_OP_MEMBER;
+}
+
+enum { SNL_PANEL_GRAIN = 16 }; /* columns of a panel: what a thread takes at least */
+
+/* Rows of caches are padded to this, so that keys lie in panels of 16 positions. */
+static inline int64_t snl_context_padded(int64_t context) { return (context + 15) / 16 * 16; }
+
+#endif

@@ -1,0 +1,114 @@
+/* runtime/about.c -- --about: what the program is, and what was done to the model's function. */
+#include "runtime/program.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static const char *tokenizer_text(const SnlrtProgram *p)
+{
+    switch (snlrt_tokenizer_kind(p->tokenizer)) {
+    case SNLRT_TOKENIZER_NONE: return "none";
+    case SNLRT_TOKENIZER_BYTE: return "byte";
+    case SNLRT_TOKENIZER_BPE: return "bpe";
+    }
+    return "none";
+}
+
+static void print_eos(FILE *out, const SnlrtModel *m, const char *between)
+{
+    for (int64_t i = 0; i < m->n_eos; i++)
+        fprintf(out, "%s%" PRId64, i ? between : "", m->eos[i]);
+}
+
+static void print_text(FILE *out, const SnlrtProgram *p)
+{
+    const SnlrtModel *m = p->model;
+    fprintf(out, "model:      %s (%s), %" PRId64 " parameters\n", m->name, m->family, m->n_params);
+    fprintf(out, "vocabulary: %" PRId64 " tokens; tokenizer: %s; end of sequence: ", m->vocab,
+            tokenizer_text(p));
+    print_eos(out, m, ", ");
+    fprintf(out, "%s\n", m->n_eos ? "" : "none");
+    fprintf(out, "context:    %" PRId64 " positions compiled, %" PRId64 " trained\n", m->context,
+            m->trained_context);
+    fprintf(out, "weights:    %s, %.1f MiB, id %016" PRIx64 "\n", m->weight_format,
+            (double)p->payload.footer.weights_bytes / (1024.0 * 1024.0), (uint64_t)m->payload_id);
+    fprintf(out, "caches:     %.1f MiB\n", (double)m->state_bytes / (1024.0 * 1024.0));
+    fprintf(out, "compiled:   by %s for %s; needs %s\n", m->compiler, m->target,
+            *m->cpu_features ? m->cpu_features : "no special processor features");
+    for (int64_t i = 0; i < m->n_graphs; i++) {
+        const SnlrtGraph *g = &m->graphs[i];
+        fprintf(out, "mode %s%s: plan %s\n", g->name, i ? "" : " (default)", g->plan);
+        fprintf(out, "  function:  %s\n", g->exactness);
+        fprintf(out, "  workspace: %.1f KiB + %.1f KiB per thread; prefill block %" PRId64 "\n",
+                (double)g->shared_bytes / 1024.0, (double)g->private_bytes / 1024.0,
+                g->prefill_block);
+        fprintf(out, "  barriers:  %" PRId64 " per decoded token, %" PRId64 " per prefill block\n",
+                g->decode_barriers, g->prefill_barriers);
+    }
+    for (int64_t i = 0; i < m->n_outputs; i++)
+        fprintf(out, "%s%s%s", i ? " " : "states:     ", m->outputs[i].name,
+                i + 1 == m->n_outputs ? "\n" : "");
+}
+
+static void json_field(FILE *out, const char *key, const char *value)
+{
+    fprintf(out, "\"%s\": ", key);
+    snlrt_json_string(out, value);
+    fputs(", ", out);
+}
+
+static void print_json(FILE *out, const SnlrtProgram *p)
+{
+    const SnlrtModel *m = p->model;
+    fputc('{', out);
+    json_field(out, "model", m->name);
+    json_field(out, "family", m->family);
+    json_field(out, "compiler", m->compiler);
+    json_field(out, "target", m->target);
+    json_field(out, "cpu_features", m->cpu_features);
+    json_field(out, "weight_format", m->weight_format);
+    json_field(out, "tokenizer", tokenizer_text(p));
+    fprintf(out,
+            "\"parameters\": %" PRId64 ", \"vocab\": %" PRId64 ", \"context\": %" PRId64
+            ", \"trained_context\": %" PRId64 ", \"weight_bytes\": %" PRIu64
+            ", \"state_bytes\": %" PRId64 ", \"payload_id\": \"%016" PRIx64 "\", \"eos\": [",
+            m->n_params, m->vocab, m->context, m->trained_context, p->payload.footer.weights_bytes,
+            m->state_bytes, (uint64_t)m->payload_id);
+    print_eos(out, m, ", ");
+    fputs("], \"modes\": [", out);
+    for (int64_t i = 0; i < m->n_graphs; i++) {
+        const SnlrtGraph *g = &m->graphs[i];
+        fputs(i ? ", {" : "{", out);
+        json_field(out, "name", g->name);
+        json_field(out, "plan", g->plan);
+        json_field(out, "exactness", g->exactness);
+        fprintf(out,
+                "\"prefill_block\": %" PRId64 ", \"shared_bytes\": %" PRId64
+                ", \"private_bytes\": %" PRId64 ", \"decode_barriers\": %" PRId64
+                ", \"prefill_barriers\": %" PRId64 "}",
+                g->prefill_block, g->shared_bytes, g->private_bytes, g->decode_barriers,
+                g->prefill_barriers);
+    }
+    fputs("], \"states\": [", out);
+    for (int64_t i = 0; i < m->n_outputs; i++) {
+        if (i) fputs(", ", out);
+        snlrt_json_string(out, m->outputs[i].name);
+    }
+    fputs("]}\n", out);
+}
+
+SnlrtStatus snlrt_program_about(SnlrtProgram *program, SnlrtError *err)
+{
+    char *text = NULL;
+    size_t nbytes = 0;
+    FILE *out = open_memstream(&text, &nbytes);
+    if (!out) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    if (program->options.json)
+        print_json(out, program);
+    else
+        print_text(out, program);
+    SnlrtStatus status = fclose(out) == 0 ? snlrt_program_print(text, nbytes, err)
+                                          : snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    free(text);
+    return status;
+}

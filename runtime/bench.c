@@ -1,0 +1,178 @@
+/* runtime/bench.c -- --bench: how fast this program is on this machine.
+ *
+ * Decode: 128 tokens, each the most probable one, after a short prompt. Prefill: 512 tokens at once,
+ * logits of the last one. Each is run several times after a first look at all weights, and the median
+ * counts. */
+#include "runtime/program.h"
+
+#include "runtime/sampler.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512, N_WARM = 2, MIN_RUNS = 3, MAX_RUNS = 64 };
+static const double enough_seconds = 0.3, too_many_seconds = 3.0;
+
+typedef struct Measure {
+    int64_t n_tokens;
+    int n_runs;
+    double seconds[MAX_RUNS]; /* sorted when done */
+} Measure;
+
+typedef struct Bench {
+    const SnlrtProgram *program;
+    SnlrtSession *session;
+    int32_t tokens[N_PREFILL];
+    int64_t n_prompt;
+} Bench;
+
+/* Measures one run over n tokens. */
+typedef SnlrtStatus RunOnce(Bench *bench, int64_t n, double *out_seconds, SnlrtError *err);
+
+static SnlrtStatus decode_once(Bench *b, int64_t n, double *out_seconds, SnlrtError *err)
+{
+    int64_t vocab = b->program->model->vocab;
+    snlrt_session_reset(b->session);
+    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, b->n_prompt, SNLRT_ROWS_LAST, NULL, NULL,
+                                err));
+    double begin = snlrt_seconds();
+    for (int64_t i = 0; i < n; i++) {
+        int32_t token = snlrt_argmax(snlrt_session_logits(b->session), vocab);
+        SNLRT_TRY(snlrt_session_run(b->session, &token, 1, SNLRT_ROWS_LAST, NULL, NULL, err));
+        if (snlrt_interrupted()) return SNLRT_STOPPED;
+    }
+    *out_seconds = snlrt_seconds() - begin;
+    return SNLRT_OK;
+}
+
+static SnlrtStatus stop_if_interrupted(void *user, const SnlrtBlock *block, SnlrtError *err)
+{
+    (void)user, (void)block, (void)err;
+    return snlrt_interrupted() ? SNLRT_STOPPED : SNLRT_OK;
+}
+
+static SnlrtStatus prefill_once(Bench *b, int64_t n, double *out_seconds, SnlrtError *err)
+{
+    snlrt_session_reset(b->session);
+    double begin = snlrt_seconds();
+    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, n, SNLRT_ROWS_LAST, stop_if_interrupted, NULL,
+                                err));
+    *out_seconds = snlrt_seconds() - begin;
+    return SNLRT_OK;
+}
+
+static int compare_seconds(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static SnlrtStatus measure(Bench *b, RunOnce *run, int64_t n, Measure *out, SnlrtError *err)
+{
+    *out = (Measure){.n_tokens = n};
+    double total = 0;
+    while (out->n_runs < MAX_RUNS && total < too_many_seconds &&
+           (out->n_runs < MIN_RUNS || total < enough_seconds)) {
+        double *seconds = &out->seconds[out->n_runs];
+        SNLRT_TRY(run(b, n, seconds, err));
+        total += *seconds;
+        out->n_runs++;
+    }
+    qsort(out->seconds, (size_t)out->n_runs, sizeof *out->seconds, compare_seconds);
+    return SNLRT_OK;
+}
+
+static double tokens_per_second(const Measure *m, int i_run)
+{
+    double seconds = m->seconds[i_run];
+    return seconds > 0 ? (double)m->n_tokens / seconds : 0;
+}
+
+static double median(const Measure *m)
+{
+    return tokens_per_second(m, m->n_runs / 2);
+}
+
+static void print_measure(FILE *out, const char *name, const Measure *m, int64_t n_barriers)
+{
+    fprintf(out,
+            "\"%s\": {\"tokens\": %" PRId64 ", \"runs\": %d, \"tokens_per_second\": %.3f, "
+            "\"slowest\": %.3f, \"fastest\": %.3f, \"barriers_per_call\": %" PRId64 "}",
+            name, m->n_tokens, m->n_runs, median(m), tokens_per_second(m, m->n_runs - 1),
+            tokens_per_second(m, 0), n_barriers);
+}
+
+static void print_json(FILE *out, const Bench *b, const Measure *decode, const Measure *prefill)
+{
+    const SnlrtProgram *p = b->program;
+    const SnlrtGraph *graph = &p->model->graphs[p->graph];
+    fputs("{\"model\": ", out);
+    snlrt_json_string(out, p->model->name);
+    fputs(", \"mode\": ", out);
+    snlrt_json_string(out, graph->name);
+    fputs(", \"weight_format\": ", out);
+    snlrt_json_string(out, p->model->weight_format);
+    fprintf(out,
+            ", \"threads\": %" PRId64 ", \"context\": %" PRId64 ", \"block\": %" PRId64
+            ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64 ", \"work_bytes\": %" PRId64
+            ", ",
+            snlrt_session_threads(b->session), snlrt_session_context(b->session),
+            snlrt_session_block(b->session), p->payload.footer.weights_bytes,
+            snlrt_session_state_bytes(b->session), snlrt_session_work_bytes(b->session));
+    print_measure(out, "decode", decode, graph->decode_barriers);
+    fputs(", ", out);
+    print_measure(out, "prefill", prefill, graph->prefill_barriers);
+    fputs("}\n", out);
+}
+
+static SnlrtStatus print_results(const Bench *b, const Measure *decode, const Measure *prefill,
+                                 SnlrtError *err)
+{
+    char *text = NULL;
+    size_t nbytes = 0;
+    FILE *out = open_memstream(&text, &nbytes);
+    if (!out) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    if (b->program->options.json)
+        print_json(out, b, decode, prefill);
+    else
+        fprintf(out, "decode %.2f tokens/s\nprefill %.2f tokens/s\n", median(decode),
+                median(prefill));
+    SnlrtStatus status = fclose(out) == 0 ? snlrt_program_print(text, nbytes, err)
+                                          : snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    free(text);
+    return status;
+}
+
+static SnlrtStatus run_bench(Bench *b, SnlrtError *err)
+{
+    int64_t context = snlrt_session_context(b->session);
+    if (context < 2)
+        return snlrt_fail(err, SNLRT_USAGE, "--bench: found a context of 1 position, wanted 2 or more");
+    b->n_prompt = context - 1 < N_PROMPT ? context - 1 : N_PROMPT;
+    int64_t n_decode = context - b->n_prompt < N_DECODE ? context - b->n_prompt : N_DECODE;
+    int64_t n_prefill = context < N_PREFILL ? context : N_PREFILL;
+    if (n_decode < N_DECODE || n_prefill < N_PREFILL)
+        snlrt_program_note(b->program,
+                           "the context of %lld positions allows %lld tokens of decode and %lld of "
+                           "prefill",
+                           (long long)context, (long long)n_decode, (long long)n_prefill);
+    for (int64_t i = 0; i < N_PREFILL; i++)
+        b->tokens[i] = (int32_t)((1 + i * 7919) % b->program->model->vocab);
+    double seconds;
+    SNLRT_TRY(decode_once(b, n_decode < N_WARM ? n_decode : N_WARM, &seconds, err));
+    Measure decode, prefill;
+    SNLRT_TRY(measure(b, decode_once, n_decode, &decode, err));
+    SNLRT_TRY(measure(b, prefill_once, n_prefill, &prefill, err));
+    return print_results(b, &decode, &prefill, err);
+}
+
+SnlrtStatus snlrt_program_bench(SnlrtProgram *program, SnlrtError *err)
+{
+    Bench bench = {.program = program};
+    snlrt_interrupt_catch();
+    SNLRT_TRY(snlrt_program_session(program, &bench.session, err));
+    SnlrtStatus status = run_bench(&bench, err);
+    snlrt_session_destroy(bench.session);
+    return status;
+}

@@ -1,0 +1,119 @@
+/* runtime/cpus.c -- affinity, cores and control-group quotas (Linux). */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "runtime/cpus.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The file's first bytes as a string; false: it cannot be read. */
+static bool read_small(const char *path, char *text, size_t room)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t n = read(fd, text, room - 1);
+    close(fd);
+    if (n < 0) return false;
+    text[n] = 0;
+    return true;
+}
+
+static bool get_affinity(cpu_set_t *set)
+{
+    CPU_ZERO(set);
+    return sched_getaffinity(0, sizeof *set, set) == 0 && CPU_COUNT(set) > 0;
+}
+
+int64_t snlrt_usable_cpus(void)
+{
+    cpu_set_t set;
+    if (get_affinity(&set)) return CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN); /* more processors than a cpu_set_t holds */
+    return n > 0 ? n : 1;
+}
+
+/* Is an earlier processor of the set on the same core? `siblings` is a list such as "0,64" or "0-1". */
+static bool shares_core(const cpu_set_t *set, int cpu, const char *siblings)
+{
+    for (const char *s = siblings; *s >= '0' && *s <= '9';) {
+        char *end;
+        long first = strtol(s, &end, 10), last = first;
+        if (*end == '-') last = strtol(end + 1, &end, 10);
+        for (long i = first; i <= last && i < cpu; i++)
+            if (CPU_ISSET((size_t)i, set)) return true;
+        s = *end == ',' ? end + 1 : end;
+    }
+    return false;
+}
+
+static int64_t count_cores(void)
+{
+    char text[256], path[96];
+    cpu_set_t set;
+    if (!get_affinity(&set)) return snlrt_usable_cpus();
+    if (read_small("/sys/devices/system/cpu/smt/active", text, sizeof text) && text[0] == '0')
+        return CPU_COUNT(&set);
+    int64_t n = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET((size_t)cpu, &set)) continue;
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+                 cpu);
+        if (!read_small(path, text, sizeof text) || !shares_core(&set, cpu, text)) n++;
+    }
+    return n;
+}
+
+/* Lowers *n to what "QUOTA PERIOD" (microseconds; "max": none) allows. */
+static void apply_quota(const char *quota, const char *period, int64_t *n)
+{
+    long long q = strtoll(quota, NULL, 10), p = strtoll(period, NULL, 10);
+    if (q <= 0 || p <= 0) return; /* "max" and -1 end here too */
+    int64_t cpus = q / p > 0 ? q / p : 1;
+    if (cpus < *n) *n = cpus;
+}
+
+static void apply_group(const char *root, const char *group, int64_t *n)
+{
+    char path[PATH_MAX], quota[64], period[64];
+    snprintf(path, sizeof path, "%s%s/cpu.max", root, group);
+    if (read_small(path, quota, sizeof quota)) {
+        char *space = strchr(quota, ' ');
+        if (space) apply_quota(quota, space + 1, n);
+        return;
+    }
+    snprintf(path, sizeof path, "%s/cpu%s/cpu.cfs_quota_us", root, group);
+    if (!read_small(path, quota, sizeof quota)) return;
+    snprintf(path, sizeof path, "%s/cpu%s/cpu.cfs_period_us", root, group);
+    if (read_small(path, period, sizeof period)) apply_quota(quota, period, n);
+}
+
+/* Every group from the process's own up to the root limits. Line of version 2: "0::/a/b"; of
+ * version 1: "4:cpu,cpuacct:/a/b". */
+static void apply_groups(char *group, int64_t *n)
+{
+    for (;;) {
+        apply_group("/sys/fs/cgroup", group, n);
+        char *slash = strrchr(group, '/');
+        if (!slash) return;
+        *slash = 0;
+    }
+}
+
+int64_t snlrt_usable_cores(void)
+{
+    int64_t n = count_cores();
+    char text[PATH_MAX];
+    if (n > 1 && read_small("/proc/self/cgroup", text, sizeof text)) {
+        char *state = NULL;
+        for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
+            char *colon = strchr(line, ':'), *path = colon ? strchr(colon + 1, ':') : NULL;
+            if (path && (path == colon + 1 || strstr(colon, "cpu"))) apply_groups(path + 1, &n);
+        }
+    }
+    return n > 0 ? n : 1;
+}

@@ -1,0 +1,171 @@
+/* runtime/model.c -- opening the program's own file and mapping the trailer (runtime/abi.h). */
+#include "runtime/model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static SnlrtStatus bad_footer(SnlrtError *err, const char *path, const char *what)
+{
+    return snlrt_fail(err, SNLRT_INPUT, "%s: weights damaged: %s: compile the program again", path,
+                      what);
+}
+
+/* Every place of the footer lies inside the file, in order, and they fill it to its end. */
+static SnlrtStatus check_footer(const SnlrtModel *model, const SnlrtFooter *f, uint64_t file_nbytes,
+                                const char *path, SnlrtError *err)
+{
+    uint64_t room = file_nbytes - sizeof *f;
+    if (f->payload_offset % SNLRT_PAYLOAD_ALIGN || f->payload_offset > room)
+        return bad_footer(err, path, "their place is outside the file");
+    room -= f->payload_offset;
+    if (f->weights_bytes > room || f->tokenizer_offset > room || f->manifest_offset > room)
+        return bad_footer(err, path, "a part lies outside the file");
+    if (f->tokenizer_bytes > room - f->tokenizer_offset ||
+        f->manifest_bytes != room - f->manifest_offset)
+        return bad_footer(err, path, "the sizes of the parts do not give the size of the file");
+    if (f->tokenizer_offset < f->weights_bytes ||
+        f->manifest_offset < f->tokenizer_offset + f->tokenizer_bytes)
+        return bad_footer(err, path, "two parts overlap");
+    if (f->payload_id != (uint64_t)model->payload_id)
+        return snlrt_fail(err, SNLRT_INPUT,
+                          "%s: weights of another program: found id %016" PRIx64
+                          ", wanted %016" PRIx64,
+                          path, f->payload_id, (uint64_t)model->payload_id);
+    return SNLRT_OK;
+}
+
+static SnlrtStatus read_footer(int fd, uint64_t file_nbytes, const char *path, SnlrtFooter *out,
+                               SnlrtError *err)
+{
+    ssize_t n = 0;
+    memset(out, 0, sizeof *out);
+    if (file_nbytes >= sizeof *out)
+        n = pread(fd, out, sizeof *out, (off_t)(file_nbytes - sizeof *out));
+    if (n < 0)
+        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot read: %s", path, strerror(errno));
+    if (n != (ssize_t)sizeof *out || out->magic != SNLRT_FOOTER_MAGIC)
+        return snlrt_fail(err, SNLRT_INPUT,
+                          "%s: weights missing (stripped?): the file does not end in a payload "
+                          "footer: use the file as snlpc wrote it",
+                          path);
+    return SNLRT_OK;
+}
+
+static SnlrtStatus map_payload(int fd, const char *path, SnlrtPayload *p, SnlrtError *err)
+{
+    size_t nbytes = (size_t)(p->footer.manifest_offset + p->footer.manifest_bytes) + sizeof p->footer;
+    void *map = mmap(NULL, nbytes, PROT_READ, MAP_PRIVATE, fd, (off_t)p->footer.payload_offset);
+    if (map == MAP_FAILED)
+        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot map %zu bytes of weights: %s", path,
+                          nbytes, strerror(errno));
+#ifdef MADV_HUGEPAGE
+    madvise(map, nbytes, MADV_HUGEPAGE); /* advice: nothing is lost where it is not taken */
+#endif
+    p->map = map;
+    p->map_nbytes = nbytes;
+    p->weights = map;
+    p->manifest = (const char *)map + p->footer.manifest_offset;
+    p->manifest_nbytes = (size_t)p->footer.manifest_bytes;
+    p->tokenizer_nbytes = (size_t)p->footer.tokenizer_bytes;
+    p->tokenizer = p->tokenizer_nbytes ? p->weights + p->footer.tokenizer_offset : NULL;
+    return SNLRT_OK;
+}
+
+static SnlrtStatus open_fd(const SnlrtModel *model, int fd, const char *path, SnlrtPayload *out,
+                           SnlrtError *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot stat: %s", path, strerror(errno));
+    uint64_t nbytes = info.st_size > 0 ? (uint64_t)info.st_size : 0;
+    SNLRT_TRY(read_footer(fd, nbytes, path, &out->footer, err));
+    SNLRT_TRY(check_footer(model, &out->footer, nbytes, path, err));
+    return map_payload(fd, path, out, err);
+}
+
+SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtPayload *out,
+                               SnlrtError *err)
+{
+    *out = (SnlrtPayload){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot open: %s", path, strerror(errno));
+    SnlrtStatus status = open_fd(model, fd, path, out, err);
+    close(fd);
+    return status;
+}
+
+/* Where a shell would have found `name`. */
+static bool find_in_path(const char *name, char *out, size_t room)
+{
+    const char *path = getenv("PATH");
+    for (const char *at = path ? path : ""; *at;) {
+        size_t n = strcspn(at, ":");
+        int length = snprintf(out, room, "%.*s/%s", (int)n, at, name);
+        if (length > 0 && (size_t)length < room && access(out, X_OK) == 0) return true;
+        at += n + (at[n] == ':');
+    }
+    return false;
+}
+
+SnlrtStatus snlrt_payload_open_self(const SnlrtModel *model, const char *argv0, SnlrtPayload *out,
+                                    SnlrtError *err)
+{
+    static const char self[] = "/proc/self/exe";
+    char found[PATH_MAX];
+    const char *name = argv0 ? argv0 : "";
+    ssize_t n = readlink(self, found, sizeof found - 1);
+    if (n > 0) { /* for messages; the link itself is opened, so a moved or deleted program works */
+        found[n] = 0;
+        int fd = open(self, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            *out = (SnlrtPayload){0};
+            SnlrtStatus status = open_fd(model, fd, found, out, err);
+            close(fd);
+            return status;
+        }
+    }
+    if (!strchr(name, '/') && find_in_path(name, found, sizeof found)) name = found;
+    return snlrt_payload_open(model, name, out, err);
+}
+
+void snlrt_payload_close(SnlrtPayload *payload)
+{
+    if (payload->map) munmap(payload->map, payload->map_nbytes);
+    *payload = (SnlrtPayload){0};
+}
+
+SnlrtStatus snlrt_model_check(const SnlrtModel *model, SnlrtError *err)
+{
+    if (model->abi_version != SNLRT_ABI_VERSION)
+        return snlrt_fail(err, SNLRT_INTERNAL,
+                          "generated code speaks version %lld of the runtime's interface, the "
+                          "runtime version %d",
+                          (long long)model->abi_version, SNLRT_ABI_VERSION);
+    bool sane = model->vocab > 0 && model->vocab <= INT32_MAX && model->context > 0 &&
+                model->n_graphs > 0 && model->state_bytes >= 0 && model->n_outputs >= 0;
+    for (int64_t i = 0; sane && i < model->n_graphs; i++) {
+        const SnlrtGraph *g = &model->graphs[i];
+        sane = g->decode && g->prefill && g->prefill_block > 0 && g->shared_bytes >= 0 &&
+               g->private_bytes >= 0 && g->shared_bytes % 64 == 0 && g->private_bytes % 64 == 0;
+    }
+    if (!sane)
+        return snlrt_fail(err, SNLRT_INTERNAL, "the model's table in the program is damaged");
+    return SNLRT_OK;
+}
+
+int64_t snlrt_model_find_graph(const SnlrtModel *model, const char *name)
+{
+    for (int64_t i = 0; i < model->n_graphs; i++)
+        if (!strcmp(model->graphs[i].name, name)) return i;
+    return -1;
+}

@@ -1,0 +1,36 @@
+/* runtime/model.h -- the payload that the program carries: found, checked and mapped.
+ *
+ * Costs a few system calls, whatever the size of the weights: pages come in when they are first read. */
+#ifndef SNLRT_MODEL_H
+#define SNLRT_MODEL_H
+
+#include "runtime/abi.h"
+#include "runtime/status.h"
+
+#include <stddef.h>
+
+typedef struct SnlrtPayload {
+    const uint8_t *weights; /* the payload's beginning */
+    const void *tokenizer;  /* NULL: none */
+    const char *manifest;
+    size_t tokenizer_nbytes, manifest_nbytes;
+    SnlrtFooter footer;
+    void *map; /* the whole mapping, for close */
+    size_t map_nbytes;
+} SnlrtPayload;
+
+/* Opens the running program: /proc/self/exe, or where that is not there, `argv0` (looked up in PATH when
+ * it has no slash). */
+SnlrtStatus snlrt_payload_open_self(const SnlrtModel *model, const char *argv0, SnlrtPayload *out,
+                                    SnlrtError *err);
+/* The same from a named file. On failure nothing is left open. */
+SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtPayload *out,
+                               SnlrtError *err);
+void snlrt_payload_close(SnlrtPayload *payload);
+
+/* Does the model table itself make sense (version, at least one graph, sizes)? */
+SnlrtStatus snlrt_model_check(const SnlrtModel *model, SnlrtError *err);
+/* Index of the graph called `name`, -1: none. */
+int64_t snlrt_model_find_graph(const SnlrtModel *model, const char *name);
+
+#endif

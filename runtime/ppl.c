@@ -1,0 +1,139 @@
+/* runtime/ppl.c -- --ppl: perplexity of a text under the compiled program.
+ *
+ * The text's tokens are cut into windows that do not overlap. A window fills the context: C tokens, of
+ * which the first is the beginning-of-sequence token when the tokenizer adds one. Caches are reset
+ * between windows, and every token of a window but its first is scored, so that
+ *
+ *     perplexity = exp(- sum over scored tokens of ln p(token | the window before it) / their number)
+ *
+ * --ppl-skip-half scores the second half of each window only. The last window may be shorter. */
+#include "runtime/program.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TEXT_NBYTES ((size_t)1024 * 1024 * 1024)
+
+typedef struct Score {
+    const SnlrtProgram *program;
+    SnlrtSession *session;
+    SnlrtIds begin;  /* ids that the tokenizer puts before a text */
+    int32_t *window; /* [context] */
+    int64_t n_window, first_scored; /* rows [first_scored, n_window - 1) are scored */
+    double nll;
+    int64_t n_scored, n_windows, n_tokens;
+} Score;
+
+/* -ln softmax(logits)[target] */
+static double row_nll(const float *logits, int64_t vocab, int32_t target)
+{
+    double max = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < vocab; i++)
+        if ((double)logits[i] > max) max = (double)logits[i];
+    for (int64_t i = 0; i < vocab; i++) sum += exp((double)logits[i] - max);
+    return log(sum) + max - (double)logits[target];
+}
+
+static SnlrtStatus score_block(void *user, const SnlrtBlock *block, SnlrtError *err)
+{
+    (void)err;
+    Score *s = user;
+    int64_t vocab = s->program->model->vocab;
+    for (int64_t i = 0; i < block->n_rows; i++) {
+        int64_t row = block->first_row + i;
+        if (row < s->first_scored) continue;
+        s->nll += row_nll(block->logits + i * vocab, vocab, s->window[row + 1]);
+        s->n_scored++;
+    }
+    return snlrt_interrupted() ? SNLRT_STOPPED : SNLRT_OK;
+}
+
+/* Scores one window; the number of the text's tokens it took goes to *out_taken. */
+static SnlrtStatus score_window(Score *s, const int32_t *tokens, int64_t n, int64_t *out_taken,
+                                SnlrtError *err)
+{
+    int64_t n_begin = (int64_t)s->begin.n, room = snlrt_session_context(s->session) - n_begin;
+    *out_taken = n < room ? n : room;
+    s->n_window = n_begin + *out_taken;
+    if (n_begin) memcpy(s->window, s->begin.at, s->begin.n * sizeof *s->window);
+    memcpy(s->window + n_begin, tokens, (size_t)*out_taken * sizeof *s->window);
+    if (s->n_window < 2) return SNLRT_OK; /* a last token alone: nothing comes before it */
+    s->first_scored = s->program->options.skip_half ? s->n_window / 2 : 0;
+    s->n_windows++;
+    snlrt_session_reset(s->session);
+    return snlrt_session_run(s->session, s->window, s->n_window - 1, SNLRT_ROWS_ALL, score_block, s,
+                             err);
+}
+
+static SnlrtStatus score_tokens(Score *s, const SnlrtIds *ids, SnlrtError *err)
+{
+    int64_t context = snlrt_session_context(s->session);
+    if (context < 2 || (int64_t)s->begin.n >= context)
+        return snlrt_fail(err, SNLRT_USAGE, "--ppl: a context of %" PRId64 " is too small", context);
+    s->window = malloc((size_t)context * sizeof *s->window);
+    if (!s->window) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    s->n_tokens = (int64_t)ids->n;
+    for (int64_t at = 0, taken; at < s->n_tokens; at += taken)
+        SNLRT_TRY(score_window(s, ids->at + at, s->n_tokens - at, &taken, err));
+    if (!s->n_scored)
+        return snlrt_fail(err, SNLRT_INPUT, "%s: found %" PRId64 " tokens, too few to score one",
+                          s->program->options.ppl_file, s->n_tokens);
+    return SNLRT_OK;
+}
+
+static SnlrtStatus print_score(const Score *s, SnlrtError *err)
+{
+    double mean = s->nll / (double)s->n_scored;
+    char text[512];
+    int n;
+    if (s->program->options.json)
+        n = snprintf(text, sizeof text,
+                     "{\"perplexity\": %.9g, \"mean_nll\": %.9g, \"scored\": %" PRId64
+                     ", \"tokens\": %" PRId64 ", \"windows\": %" PRId64 ", \"context\": %" PRId64
+                     ", \"skip_half\": %s}\n",
+                     exp(mean), mean, s->n_scored, s->n_tokens, s->n_windows,
+                     snlrt_session_context(s->session),
+                     s->program->options.skip_half ? "true" : "false");
+    else
+        n = snprintf(text, sizeof text, "perplexity %.4f\n", exp(mean));
+    SNLRT_TRY(snlrt_program_print(text, (size_t)n, err));
+    if (!s->program->options.json)
+        fprintf(stderr,
+                "%" PRId64 " windows of up to %" PRId64 " tokens, %" PRId64 " of %" PRId64
+                " tokens scored%s, mean negative log-likelihood %.6f\n",
+                s->n_windows, snlrt_session_context(s->session), s->n_scored, s->n_tokens,
+                s->program->options.skip_half ? " (second halves)" : "", mean);
+    return SNLRT_OK;
+}
+
+static SnlrtStatus run_ppl(Score *s, SnlrtText *text, SnlrtIds *ids, SnlrtError *err)
+{
+    const SnlrtProgram *p = s->program;
+    SNLRT_TRY(snlrt_read_text(p->options.ppl_file, MAX_TEXT_NBYTES, text, err));
+    SNLRT_TRY(snlrt_program_session(p, &s->session, err));
+    SNLRT_TRY(snlrt_program_encode(p, "", 0, SNLRT_ENCODE_TEMPLATE, &s->begin, err));
+    SNLRT_TRY(snlrt_program_encode(p, text->at, text->n, 0, ids, err));
+    snlrt_text_deinit(text);
+    *text = (SnlrtText){0};
+    SNLRT_TRY(score_tokens(s, ids, err));
+    return print_score(s, err);
+}
+
+SnlrtStatus snlrt_program_ppl(SnlrtProgram *program, SnlrtError *err)
+{
+    Score score = {.program = program};
+    SnlrtText text = {0};
+    SnlrtIds ids = {0};
+    snlrt_interrupt_catch();
+    SnlrtStatus status = run_ppl(&score, &text, &ids, err);
+    if (status == SNLRT_STOPPED)
+        snlrt_program_note(program, "interrupted after %lld windows", (long long)score.n_windows);
+    snlrt_text_deinit(&text);
+    snlrt_ids_deinit(&ids);
+    snlrt_ids_deinit(&score.begin);
+    free(score.window);
+    snlrt_session_destroy(score.session);
+    return status;
+}

@@ -1,0 +1,248 @@
+/* runtime/session.c -- memory of a session, and tokens through the steps. */
+#include "runtime/session.h"
+
+#include "runtime/memory.h"
+#include "runtime/pool.h"
+
+#include <stdlib.h>
+
+enum { PARAM_TOKENS, PARAM_POS, RESULT_LOGITS, RESULT_OUTPUTS };
+
+/* Logits of all rows are taken in blocks of at most this many bytes. */
+#define ALL_ROWS_BYTES ((int64_t)64 * 1024 * 1024)
+
+struct SnlrtSession {
+    const SnlrtModel *model;
+    const SnlrtGraph *graph;
+    SnlrtPool *pool;
+    SnlrtCtx ctx;
+    int64_t context, block, pos;
+    int64_t work_bytes;
+    float *logits; /* [logits_rows, vocab] */
+    int64_t logits_rows;
+    float *last_logits;    /* a row of logits; NULL: none yet */
+    float **outputs;       /* [n_outputs] of [block, streams, width] */
+};
+
+static SnlrtStatus out_of_memory(SnlrtError *err, const char *what)
+{
+    return snlrt_fail(err, SNLRT_MACHINE, "out of memory for the %s", what);
+}
+
+static SnlrtStatus check_options(const SnlrtSessionOptions *o, SnlrtError *err)
+{
+    const SnlrtModel *m = o->model;
+    if (o->graph < 0 || o->graph >= m->n_graphs)
+        return snlrt_fail(err, SNLRT_USAGE, "mode: found number %lld, wanted 0 to %lld",
+                          (long long)o->graph, (long long)m->n_graphs - 1);
+    if (o->context < 0 || o->context > m->context)
+        return snlrt_fail(err, SNLRT_USAGE,
+                          "context: found %lld positions, wanted 1 to %lld (compile with a larger "
+                          "--context for more)",
+                          (long long)o->context, (long long)m->context);
+    int64_t block = m->graphs[o->graph].prefill_block;
+    if (o->block < 0 || o->block > block)
+        return snlrt_fail(err, SNLRT_USAGE, "prefill block: found %lld tokens, wanted 1 to %lld",
+                          (long long)o->block, (long long)block);
+    return SNLRT_OK;
+}
+
+static SnlrtStatus alloc_outputs(SnlrtSession *s, SnlrtError *err)
+{
+    const SnlrtModel *m = s->model;
+    s->ctx.args = calloc((size_t)(RESULT_OUTPUTS + m->n_outputs), sizeof *s->ctx.args);
+    s->outputs = calloc((size_t)(m->n_outputs ? m->n_outputs : 1), sizeof *s->outputs);
+    if (!s->ctx.args || !s->outputs) return out_of_memory(err, "session");
+    for (int64_t i = 0; i < m->n_outputs; i++) {
+        const SnlrtOutput *o = &m->outputs[i];
+        size_t row = (size_t)(o->streams ? o->streams : 1) * (size_t)o->width;
+        s->outputs[i] = calloc((size_t)s->block * row, sizeof(float));
+        if (!s->outputs[i]) return out_of_memory(err, "states");
+        s->ctx.args[RESULT_OUTPUTS + i].ptr = s->outputs[i];
+    }
+    return SNLRT_OK;
+}
+
+static SnlrtStatus reserve_logits(SnlrtSession *s, int64_t n_rows, SnlrtError *err)
+{
+    if (n_rows <= s->logits_rows) return SNLRT_OK;
+    float *logits = malloc((size_t)n_rows * (size_t)s->model->vocab * sizeof *logits);
+    if (!logits) return out_of_memory(err, "logits");
+    free(s->logits);
+    s->logits = logits;
+    s->logits_rows = n_rows;
+    s->last_logits = NULL;
+    s->ctx.args[RESULT_LOGITS].ptr = logits;
+    return SNLRT_OK;
+}
+
+static SnlrtStatus alloc_memory(SnlrtSession *s, int64_t n_threads, SnlrtError *err)
+{
+    const SnlrtGraph *g = s->graph;
+    void *region;
+    if (g->private_bytes > (INT64_MAX - g->shared_bytes) / n_threads)
+        return out_of_memory(err, "workspace");
+    SNLRT_TRY(alloc_outputs(s, err));
+    SNLRT_TRY(reserve_logits(s, 1, err));
+    SNLRT_TRY(snlrt_region_create(s->model->state_bytes, "caches", &region, err));
+    s->ctx.state = region;
+    s->work_bytes = g->shared_bytes + n_threads * g->private_bytes;
+    SNLRT_TRY(snlrt_region_create(s->work_bytes, "workspace", &region, err));
+    s->ctx.work = region;
+    return SNLRT_OK;
+}
+
+static SnlrtStatus session_init(SnlrtSession *s, const SnlrtSessionOptions *o, SnlrtError *err)
+{
+    s->model = o->model;
+    s->graph = &o->model->graphs[o->graph];
+    s->context = o->context ? o->context : o->model->context;
+    s->block = o->block ? o->block : s->graph->prefill_block;
+    SNLRT_TRY(snlrt_pool_create(o->n_threads, &s->pool, err));
+    s->ctx.weights = o->weights;
+    s->ctx.n_threads = o->n_threads;
+    s->ctx.barrier = snlrt_pool_barrier(s->pool);
+    return alloc_memory(s, o->n_threads, err);
+}
+
+SnlrtStatus snlrt_session_create(const SnlrtSessionOptions *options, SnlrtSession **out,
+                                 SnlrtError *err)
+{
+    *out = NULL;
+    SNLRT_TRY(check_options(options, err));
+    SnlrtSession *s = calloc(1, sizeof *s);
+    if (!s) return out_of_memory(err, "session");
+    SnlrtStatus status = session_init(s, options, err);
+    if (status == SNLRT_OK)
+        *out = s;
+    else
+        snlrt_session_destroy(s);
+    return status;
+}
+
+void snlrt_session_destroy(SnlrtSession *s)
+{
+    if (!s) return;
+    snlrt_pool_destroy(s->pool);
+    snlrt_region_destroy(s->ctx.state, s->model->state_bytes);
+    snlrt_region_destroy(s->ctx.work, s->work_bytes);
+    for (int64_t i = 0; s->outputs && i < s->model->n_outputs; i++) free(s->outputs[i]);
+    free(s->outputs);
+    free(s->ctx.args);
+    free(s->logits);
+    free(s);
+}
+
+typedef struct Call {
+    SnlrtStep *step;
+    SnlrtCtx *ctx;
+} Call;
+
+static void call_step(void *user, int64_t thread)
+{
+    Call *call = user;
+    call->step(call->ctx, thread);
+}
+
+/* One call of a step: T = n tokens, logits of rows [tail_row, n). */
+static void run_block(SnlrtSession *s, const int32_t *tokens, int64_t n, int64_t tail_row)
+{
+    s->ctx.args[PARAM_TOKENS].ptr = (void *)(uintptr_t)tokens; /* steps only read them */
+    s->ctx.args[PARAM_POS].index = s->pos;
+    s->ctx.n_tokens = n;
+    s->ctx.tail_row = tail_row;
+    Call call = {n == 1 ? s->graph->decode : s->graph->prefill, &s->ctx};
+    snlrt_pool_run(s->pool, call_step, &call);
+    int64_t n_rows = n - tail_row;
+    s->last_logits = n_rows ? s->logits + (n_rows - 1) * s->model->vocab : NULL;
+}
+
+static SnlrtStatus check_tokens(const SnlrtSession *s, const int32_t *tokens, int64_t n,
+                                SnlrtError *err)
+{
+    if (n < 1) return snlrt_fail(err, SNLRT_INPUT, "no tokens to process");
+    if (n > s->context - s->pos)
+        return snlrt_fail(err, SNLRT_INPUT,
+                          "context full: %lld tokens at position %lld, and there are %lld positions",
+                          (long long)n, (long long)s->pos, (long long)s->context);
+    for (int64_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= s->model->vocab)
+            return snlrt_fail(err, SNLRT_INPUT,
+                              "token id %lld (number %lld): wanted 0 to %lld, the vocabulary",
+                              (long long)tokens[i], (long long)i + 1,
+                              (long long)s->model->vocab - 1);
+    return SNLRT_OK;
+}
+
+/* Tokens per call when every row's logits are wanted. */
+static int64_t block_of_all_rows(const SnlrtSession *s)
+{
+    int64_t fits = ALL_ROWS_BYTES / (s->model->vocab * (int64_t)sizeof(float));
+    if (fits < 1) fits = 1;
+    return fits < s->block ? fits : s->block;
+}
+
+SnlrtStatus snlrt_session_run(SnlrtSession *s, const int32_t *tokens, int64_t n, SnlrtRows rows,
+                              SnlrtBlockSink *sink, void *user, SnlrtError *err)
+{
+    SNLRT_TRY(check_tokens(s, tokens, n, err));
+    int64_t block = rows == SNLRT_ROWS_ALL ? block_of_all_rows(s) : s->block;
+    if (block > n) block = n;
+    if (rows == SNLRT_ROWS_ALL) SNLRT_TRY(reserve_logits(s, block, err));
+    for (int64_t i = 0; i < n;) {
+        int64_t n_tokens = n - i < block ? n - i : block;
+        int64_t tail = rows == SNLRT_ROWS_ALL ? 0 : i + n_tokens == n ? n_tokens - 1 : n_tokens;
+        run_block(s, tokens + i, n_tokens, tail);
+        SnlrtBlock done = {.pos = s->pos,
+                           .n_tokens = n_tokens,
+                           .first_row = s->pos + tail,
+                           .n_rows = n_tokens - tail,
+                           .logits = s->logits,
+                           .outputs = s->outputs};
+        s->pos += n_tokens;
+        i += n_tokens;
+        if (sink) SNLRT_TRY(sink(user, &done, err));
+    }
+    return SNLRT_OK;
+}
+
+float *snlrt_session_logits(SnlrtSession *session)
+{
+    return session->last_logits;
+}
+
+int64_t snlrt_session_pos(const SnlrtSession *session)
+{
+    return session->pos;
+}
+
+int64_t snlrt_session_context(const SnlrtSession *session)
+{
+    return session->context;
+}
+
+int64_t snlrt_session_block(const SnlrtSession *session)
+{
+    return session->block;
+}
+
+int64_t snlrt_session_threads(const SnlrtSession *session)
+{
+    return session->ctx.n_threads;
+}
+
+int64_t snlrt_session_state_bytes(const SnlrtSession *session)
+{
+    return session->model->state_bytes;
+}
+
+int64_t snlrt_session_work_bytes(const SnlrtSession *session)
+{
+    return session->work_bytes;
+}
+
+void snlrt_session_reset(SnlrtSession *session)
+{
+    session->pos = 0;
+    session->last_logits = NULL;
+}

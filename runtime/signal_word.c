@@ -1,0 +1,60 @@
+/* runtime/signal_word.c -- spinning and sleeping (Linux futex). */
+#include "runtime/signal_word.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { N_YIELDS = 32 };
+
+static_assert(sizeof(_Atomic uint32_t) == 4, "the kernel compares 4 bytes");
+
+static inline void pause_cpu(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void futex(SnlrtSignalWord *word, int op, uint32_t value)
+{
+    syscall(SYS_futex, &word->value, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value)
+{
+    /* Sequentially consistent on both sides: either we see the sleeper, or it sees the value. */
+    atomic_store_explicit(&word->value, value, memory_order_seq_cst);
+    if (atomic_load_explicit(&word->n_sleepers, memory_order_seq_cst))
+        futex(word, FUTEX_WAKE, INT_MAX);
+}
+
+static void sleep_until(SnlrtSignalWord *word, uint32_t value)
+{
+    atomic_fetch_add_explicit(&word->n_sleepers, 1, memory_order_seq_cst);
+    for (;;) {
+        uint32_t now = atomic_load_explicit(&word->value, memory_order_seq_cst);
+        if ((int32_t)(now - value) >= 0) break;
+        futex(word, FUTEX_WAIT, now); /* returns at once when the word is no longer `now` */
+    }
+    atomic_fetch_sub_explicit(&word->n_sleepers, 1, memory_order_relaxed);
+}
+
+void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins)
+{
+    for (uint32_t i = 0; i < n_spins; i++) {
+        if (snlrt_signal_reached(word, value)) return;
+        pause_cpu();
+    }
+    for (int i = 0; i < N_YIELDS; i++) {
+        if (snlrt_signal_reached(word, value)) return;
+        sched_yield();
+    }
+    sleep_until(word, value);
+}

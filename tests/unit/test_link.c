@@ -1,0 +1,229 @@
+/* The linker as a process: its complaints become one located error, nothing broken stays behind; the
+ * trailer is what runtime/abi.h says. */
+#include "tests/support/support.h"
+
+#include "codegen/link.h"
+#include "codegen/spawn.h"
+#include "ir/base/file.h"
+#include "runtime/abi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* ---- processes ---------------------------------------------------------------------------------- */
+
+static void spawn_reports_a_missing_tool(void **state)
+{
+    Support *s = *state;
+    const char *argv[] = {support_path(s, "no-such-tool"), NULL};
+    assert_int_equal(snl_spawn(argv, "tool-19", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "no-such-tool: error[E0601]: cannot start");
+    assert_diag(s->diag, "(Debian package tool-19)");
+}
+
+static void spawn_repeats_what_the_tool_says(void **state)
+{
+    Support *s = *state;
+    const char *good[] = {"/bin/sh", "-c", "echo fine >&2; exit 0", NULL};
+    assert_int_equal(snl_spawn(good, "dash", s->diag), SNL_OK);
+    assert_int_equal(snl_diag_errors(s->diag), 0);
+    const char *bad[] = {"/bin/sh", "-c", "echo 'undefined symbol: snlrt_model' >&2; exit 7", NULL};
+    assert_int_equal(snl_spawn(bad, "dash", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "failed with exit status 7: undefined symbol: snlrt_model");
+    const char *killed[] = {"/bin/sh", "-c", "kill -9 $$", NULL};
+    assert_int_equal(snl_spawn(killed, "dash", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "ended by signal 9");
+}
+
+static void spawn_survives_a_talkative_tool(void **state)
+{
+    Support *s = *state;
+    const char *argv[] = {"/bin/sh", "-c",
+                          "i=0; while [ $i -lt 3000 ]; do echo 'a line of complaint number' $i >&2; "
+                          "i=$((i+1)); done; exit 1",
+                          NULL};
+    assert_int_equal(snl_spawn(argv, "dash", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "number 0|a line");
+}
+
+/* ---- linking ------------------------------------------------------------------------------------ */
+
+static void broken_objects_leave_nothing_behind(void **state)
+{
+    Support *s = *state;
+    char *object = support_write(s, "bad.o", "this is no object", 17);
+    char *out = support_path(s, "program");
+    assert_int_equal(snl_link_program(object, SNL_SANITIZE_NONE, out, s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "failed with exit status");
+    assert_diag(s->diag, "bad.o");
+    assert_false(snl_path_exists(out));
+    assert_int_equal(snl_link_shared(object, out, s->diag), SNL_MACHINE);
+    assert_false(snl_path_exists(out));
+}
+
+static void a_missing_linker_is_named(void **state)
+{
+    Support *s = *state;
+    setenv("SNLPC_LLD", support_path(s, "none/ld.lld"), 1);
+    SnlStatus status = snl_link_program("a.o", SNL_SANITIZE_NONE, support_path(s, "p"), s->diag);
+    unsetenv("SNLPC_LLD");
+    assert_int_equal(status, SNL_MACHINE);
+    assert_diag(s->diag, "none/ld.lld: error[E0601]: cannot start");
+    assert_diag(s->diag, "lld-19");
+}
+
+/* ---- trailer ------------------------------------------------------------------------------------ */
+
+static const char text[] = "module @m\n"
+                           "weight @e : f32[20, 6] = source \"m\" \"e\"\n"
+                           "weight @g : f32[6] = source \"m\" \"g\"\n"
+                           "func @f(%ids: i32[T]) -> f32[T, 6] {\n"
+                           "  %x = embed %ids, @e : f32[T, 6]\n"
+                           "  %y = rms_norm %x, @g {eps = 1e-05} : f32[T, 6]\n"
+                           "  return %y\n}\n";
+
+typedef struct Model {
+    SnlSource text;
+    SnlModule *module;
+    SnlPayload payload;
+    SnlWeightSource *source;
+} Model;
+
+static void open_model(Support *s, Model *m, const char *ir)
+{
+    m->text = (SnlSource){"t.snl", ir, strlen(ir)};
+    assert_int_equal(snl_parse(s->arena, &m->text, s->diag, &m->module), SNL_OK);
+    SnlFunc *func = snl_module_find_func(m->module, "f");
+    assert_int_equal(snl_payload_plan(s->arena, m->module, &func, 1, s->diag, &m->payload), SNL_OK);
+    m->source = snl_random_source_create(s->arena, 1);
+}
+
+static SnlFile write_program(Support *s, const Model *m, const char *name, const char *tokenizer)
+{
+    char *path = support_write(s, name, "ELF...", 6);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    size_t n = strlen(tokenizer);
+    SnlTrailer trailer = {&m->payload, m->source, n ? tokenizer : NULL, n,
+                          snl_trailer_id(&m->payload, tokenizer, n)};
+    assert_int_equal(snl_trailer_append(file, &trailer, s->diag, NULL, NULL), SNL_OK);
+    assert_int_equal(fclose(file), 0);
+    SnlFile mapped;
+    assert_int_equal(snl_file_map(s->arena, path, s->diag, &mapped), SNL_OK);
+    return mapped;
+}
+
+static SnlrtFooter footer_of(const SnlFile *file)
+{
+    SnlrtFooter footer;
+    memcpy(&footer, file->bytes + file->size - sizeof footer, sizeof footer);
+    return footer;
+}
+
+static void trailer_is_found_from_the_end(void **state)
+{
+    Support *s = *state;
+    Model m;
+    open_model(s, &m, text);
+    SnlFile file = write_program(s, &m, "program", "TOKENS");
+    SnlrtFooter footer = footer_of(&file);
+    assert_true(footer.magic == SNLRT_FOOTER_MAGIC);
+    assert_int_equal(footer.payload_offset, SNLRT_PAYLOAD_ALIGN);
+    assert_int_equal(footer.weights_bytes, (uint64_t)m.payload.nbytes);
+    const uint8_t *payload = file.bytes + footer.payload_offset;
+    assert_int_equal(footer.tokenizer_bytes, 6);
+    assert_memory_equal(payload + footer.tokenizer_offset, "TOKENS", 6);
+    assert_int_equal(footer.payload_offset + footer.manifest_offset + footer.manifest_bytes +
+                         sizeof footer,
+                     file.size);
+    float row[6];
+    assert_int_equal(snl_weight_read(m.payload.at[1].weight, m.source, 0, 1, s->diag, row), SNL_OK);
+    assert_memory_equal(payload + m.payload.at[1].offset, row, sizeof row);
+    snl_file_unmap(&file);
+}
+
+static void manifest_carries_the_hashes(void **state)
+{
+    Support *s = *state;
+    Model m;
+    open_model(s, &m, text);
+    SnlFile file = write_program(s, &m, "program", "");
+    SnlrtFooter footer = footer_of(&file);
+    assert_int_equal(footer.tokenizer_bytes, 0);
+    const uint8_t *payload = file.bytes + footer.payload_offset;
+    char *manifest = snl_arena_strndup(s->arena, (const char *)payload + footer.manifest_offset,
+                                       footer.manifest_bytes);
+    for (size_t i = 0; i < m.payload.n; i++) {
+        const SnlPackedWeight *w = &m.payload.at[i];
+        uint64_t hash = XXH3_64bits(payload + w->offset, (size_t)w->nbytes);
+        assert_non_null(strstr(manifest, snl_arena_printf(s->arena, "\"name\": \"%s\"",
+                                                          w->weight->name)));
+        assert_non_null(strstr(manifest, snl_arena_printf(s->arena, "\"xxh3\": \"%016llx\"",
+                                                          (unsigned long long)hash)));
+    }
+    snl_file_unmap(&file);
+}
+
+static void identity_depends_on_places_and_tokenizer(void **state)
+{
+    Support *s = *state;
+    Model a, b;
+    open_model(s, &a, text);
+    open_model(s, &b, "module @m\n"
+                      "weight @e : f32[20, 7] = source \"m\" \"e\"\n"
+                      "weight @g : f32[7] = source \"m\" \"g\"\n"
+                      "func @f(%ids: i32[T]) -> f32[T, 7] {\n"
+                      "  %x = embed %ids, @e : f32[T, 7]\n"
+                      "  %y = rms_norm %x, @g {eps = 1e-05} : f32[T, 7]\n"
+                      "  return %y\n}\n");
+    uint64_t id = snl_trailer_id(&a.payload, "T", 1);
+    assert_true(id == snl_trailer_id(&a.payload, "T", 1));
+    assert_true(id != snl_trailer_id(&a.payload, "U", 1));
+    assert_true(id != snl_trailer_id(&a.payload, NULL, 0));
+    assert_true(id != snl_trailer_id(&b.payload, "T", 1));
+}
+
+static void two_writings_are_equal(void **state)
+{
+    Support *s = *state;
+    Model m;
+    open_model(s, &m, text);
+    SnlFile a = write_program(s, &m, "a", "T"), b = write_program(s, &m, "b", "T");
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.bytes, b.bytes, a.size);
+    snl_file_unmap(&a);
+    snl_file_unmap(&b);
+}
+
+static void a_full_disk_is_reported(void **state)
+{
+    Support *s = *state;
+    FILE *full = fopen("/dev/full", "wb");
+    if (!full) skip();
+    Model m;
+    open_model(s, &m, text);
+    SnlTrailer trailer = {&m.payload, m.source, NULL, 0, 1};
+    assert_int_equal(snl_trailer_append(full, &trailer, s->diag, NULL, NULL), SNL_MACHINE);
+    assert_int_equal(snl_diag_errors(s->diag), 1);
+    fclose(full);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        support_test(spawn_reports_a_missing_tool),
+        support_test(spawn_repeats_what_the_tool_says),
+        support_test(spawn_survives_a_talkative_tool),
+        support_test(broken_objects_leave_nothing_behind),
+        support_test(a_missing_linker_is_named),
+        support_test(trailer_is_found_from_the_end),
+        support_test(manifest_carries_the_hashes),
+        support_test(identity_depends_on_places_and_tokenizer),
+        support_test(two_writings_are_equal),
+        support_test(a_full_disk_is_reported),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,249 @@
+/* The payload: every element lies where codegen/pack.h says, padding is zero, order is that of first
+ * use, and what cannot be stored is refused. */
+#include "tests/support/support.h"
+
+#include "codegen/pack.h"
+
+#include <string.h>
+
+typedef struct Packed {
+    Support *support;
+    SnlSource text;
+    SnlModule *module;
+    SnlWeightSource *source;
+    SnlPayload payload;
+    uint8_t *bytes;
+    size_t room, n;
+} Packed;
+
+static SnlStatus sink(void *user, const void *bytes, size_t nbytes)
+{
+    Packed *p = user;
+    assert_true(p->n + nbytes <= p->room);
+    memcpy(p->bytes + p->n, bytes, nbytes);
+    p->n += nbytes;
+    return SNL_OK;
+}
+
+static SnlStatus plan(Packed *p, Support *s, const char *text)
+{
+    *p = (Packed){.support = s, .text = {"t.snl", text, strlen(text)}};
+    assert_int_equal(snl_parse(s->arena, &p->text, s->diag, &p->module), SNL_OK);
+    p->source = snl_random_source_create(s->arena, 3);
+    SnlFunc *func = snl_module_find_func(p->module, "f");
+    return snl_payload_plan(s->arena, p->module, &func, 1, s->diag, &p->payload);
+}
+
+static void pack(Packed *p, Support *s, const char *text, uint64_t *out_hash)
+{
+    assert_int_equal(plan(p, s, text), SNL_OK);
+    p->room = (size_t)p->payload.nbytes;
+    p->bytes = snl_arena_alloc(s->arena, p->room);
+    assert_int_equal(snl_payload_write(&p->payload, p->source, s->diag, sink, p, NULL, NULL,
+                                       out_hash),
+                     SNL_OK);
+    assert_int_equal(p->n, p->room);
+}
+
+static float *values(Packed *p, const SnlWeight *w)
+{
+    int64_t rows = snl_weight_rows(w), cols = snl_weight_cols(w);
+    float *at = SNL_NEW_ARRAY(p->support->arena, float, (size_t)(rows * cols));
+    assert_int_equal(snl_weight_read(w, p->source, 0, rows, p->support->diag, at), SNL_OK);
+    return at;
+}
+
+/* The formula of pack.h, in its own words. */
+static int64_t panel_place(int64_t r, int64_t c, int64_t cols, int64_t g)
+{
+    int64_t groups = (cols + g - 1) / g;
+    return ((r / 16) * groups + c / g) * 64 + (r % 16) * 4 + (c % g) * (4 / g);
+}
+
+static float stored(SnlDtype dtype, const uint8_t *at)
+{
+    if (dtype == SNL_F32) {
+        float x;
+        memcpy(&x, at, sizeof x);
+        return x;
+    }
+    uint16_t bits;
+    memcpy(&bits, at, sizeof bits);
+    return dtype == SNL_BF16 ? snl_bf16_to_f32(bits) : snl_f16_to_f32(bits);
+}
+
+static void check_panels(Packed *p, const SnlWeight *w)
+{
+    SnlDtype dtype = w->type->dtype;
+    int64_t g = dtype == SNL_F32 ? 1 : 2, rows = w->type->dim[0], cols = w->type->dim[1];
+    const uint8_t *base = p->bytes + snl_payload_offset(&p->payload, w);
+    float *wanted = values(p, w);
+    int64_t all_rows = (rows + 15) / 16 * 16, all_cols = (cols + g - 1) / g * g;
+    for (int64_t r = 0; r < all_rows; r++)
+        for (int64_t c = 0; c < all_cols; c++) {
+            float found = stored(dtype, base + panel_place(r, c, cols, g));
+            float want = r < rows && c < cols ? wanted[r * cols + c] : 0.0f;
+            if (found != want)
+                fail_msg("element (%d, %d) of %s: found %g, wanted %g", (int)r, (int)c,
+                         w->name, (double)found, (double)want);
+        }
+}
+
+/* A module with one linear of F x D, stored as `format` ("" keeps f32). */
+static char *linear_text(SnlArena *arena, int f, int d, const char *format)
+{
+    const char *cast = *format ? snl_arena_printf(arena, "weight @q : %s[%d, %d] = cast(@w)\n",
+                                                  format, f, d)
+                               : "";
+    return snl_arena_printf(arena,
+                            "module @m\n"
+                            "weight @w : f32[%d, %d] = source \"m\" \"w\"\n%s"
+                            "func @f(%%x: f32[T, %d]) -> f32[T, %d] {\n"
+                            "  %%y = linear %%x, @%s : f32[T, %d]\n"
+                            "  return %%y\n}\n",
+                            f, d, cast, d, f, *format ? "q" : "w", f);
+}
+
+static void places_every_element_of_panels(void **state)
+{
+    Support *s = *state;
+    static const int sizes[][2] = {{1, 1}, {15, 3}, {16, 16}, {17, 15}, {33, 7}, {48, 64}, {5, 130}};
+    static const char *const formats[] = {"", "bf16", "f16"};
+    for (size_t f = 0; f < 3; f++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            Packed p;
+            pack(&p, s, linear_text(s->arena, sizes[i][0], sizes[i][1], formats[f]), NULL);
+            assert_int_equal(p.payload.n, 1);
+            assert_int_equal(p.payload.at[0].layout, SNL_LAYOUT_PANELS);
+            assert_int_equal(p.payload.nbytes % 64, 0);
+            check_panels(&p, p.payload.at[0].weight);
+        }
+}
+
+/* More rows than are read at once. */
+static void places_every_element_across_blocks(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    pack(&p, s, linear_text(s->arena, 1041, 513, "bf16"), NULL);
+    check_panels(&p, p.payload.at[0].weight);
+}
+
+static const char mixed_text[] =
+    "module @m\n"
+    "weight @e : f32[20, 6] = source \"m\" \"e\"\n"
+    "weight @g : f32[6] = source \"m\" \"g\"\n"
+    "weight @unused : f32[6] = source \"m\" \"u\"\n"
+    "weight @s : f32[1] = source \"m\" \"s\"\n"
+    "weight @w : f32[20, 6] = source \"m\" \"w\"\n"
+    "weight @b : f32[20] = source \"m\" \"b\"\n"
+    "func @f(%ids: i32[T]) -> f32[T, 20] {\n"
+    "  %x = embed %ids, @e : f32[T, 6]\n"
+    "  %n = rms_norm %x, @g {eps = 1e-05} : f32[T, 6]\n"
+    "  %y = linear %n, @w, @b : f32[T, 20]\n"
+    "  %k = linear %x, @e : f32[T, 20]\n"
+    "  %z = lincomb %y, %k {coef = [1.0, @s]} : f32[T, 20]\n"
+    "  return %z\n}\n";
+
+static void keeps_the_order_of_first_use(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    uint64_t hash[5];
+    pack(&p, s, mixed_text, hash);
+    static const char *const order[] = {"e", "g", "w", "b", "s"};
+    int64_t offset = 0;
+    assert_int_equal(p.payload.n, 5);
+    for (size_t i = 0; i < 5; i++) {
+        const SnlPackedWeight *at = &p.payload.at[i];
+        assert_string_equal(at->weight->name, order[i]);
+        assert_int_equal(at->offset, offset);
+        assert_int_equal(at->offset % 64, 0);
+        offset += at->nbytes;
+        for (size_t k = 0; k < i; k++) assert_true(hash[k] != hash[i]);
+    }
+    assert_int_equal(p.payload.nbytes, offset);
+}
+
+static void stores_plain_weights_as_f32(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    pack(&p, s, mixed_text, NULL);
+    for (size_t i = 0; i < p.payload.n; i++) {
+        const SnlPackedWeight *at = &p.payload.at[i];
+        if (at->layout == SNL_LAYOUT_PANELS) {
+            check_panels(&p, at->weight);
+            continue;
+        }
+        int64_t n = snl_weight_rows(at->weight) * snl_weight_cols(at->weight);
+        float *wanted = values(&p, at->weight);
+        assert_memory_equal(p.bytes + at->offset, wanted, (size_t)n * 4);
+        for (int64_t k = n * 4; k < at->nbytes; k++) assert_int_equal(p.bytes[at->offset + k], 0);
+    }
+}
+
+static void refuses_one_weight_in_two_layouts(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    SnlStatus status = plan(&p, s,
+                            "module @m\n"
+                            "weight @w : f32[4, 4] = source \"m\" \"w\"\n"
+                            "func @f(%x: f32[T, 4, 4], %h: f32[T, 4]) -> f32[T, 4] {\n"
+                            "  %a = mix %x, @w : f32[T, 4, 4]\n"
+                            "  %y = linear %h, @w : f32[T, 4]\n"
+                            "  return %y\n}\n");
+    assert_int_equal(status, SNL_BAD_INPUT);
+    assert_diag(s->diag, "used both as a matrix of linear or embed and elementwise");
+}
+
+static void refuses_functions_with_calls(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    SnlStatus status = plan(&p, s,
+                            "module @m\n"
+                            "layer @l(%h: f32[T, 4]) -> f32[T, 4] surrogate identity {\n"
+                            "  %y = silu %h : f32[T, 4]\n"
+                            "  return %y\n}\n"
+                            "func @f(%x: f32[T, 4]) -> f32[T, 4] {\n"
+                            "  %y = chain %x, [@l()] : f32[T, 4]\n"
+                            "  return %y\n}\n");
+    assert_int_equal(status, SNL_BAD_INPUT);
+    assert_diag(s->diag, "layers must be inlined");
+}
+
+static SnlStatus full_disk(void *user, const void *bytes, size_t nbytes)
+{
+    (void)bytes;
+    size_t *room = user;
+    if (nbytes > *room) return SNL_MACHINE;
+    *room -= nbytes;
+    return SNL_OK;
+}
+
+static void stops_when_the_sink_fails(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    assert_int_equal(plan(&p, s, mixed_text), SNL_OK);
+    size_t room = 100;
+    assert_int_equal(snl_payload_write(&p.payload, p.source, s->diag, full_disk, &room, NULL, NULL,
+                                       NULL),
+                     SNL_MACHINE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        support_test(places_every_element_of_panels),
+        support_test(places_every_element_across_blocks),
+        support_test(keeps_the_order_of_first_use),
+        support_test(stores_plain_weights_as_f32),
+        support_test(refuses_one_weight_in_two_layouts),
+        support_test(refuses_functions_with_calls),
+        support_test(stops_when_the_sink_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
