@@ -455,6 +455,52 @@ static void emit_barrier(Step *s)
     snl_call(g, f, args, 2);
 }
 
+/* ---- red zones (address sanitizer) ------------------------------------------------------------------ */
+
+static void set_poison(Step *s, const char *name, LLVMValueRef at, int64_t nbytes)
+{
+    SnlGen *g = s->g;
+    LLVMValueRef f = LLVMGetNamedFunction(g->module, name);
+    if (!f) {
+        LLVMTypeRef params[] = {g->ptr, g->i64};
+        f = LLVMAddFunction(g->module, name, LLVMFunctionType(g->void_, params, 2, 0));
+    }
+    LLVMValueRef args[] = {at, snl_i64(g, nbytes)};
+    snl_call(g, f, args, 2);
+}
+
+/* Everything of one region may be touched but what lies behind each buffer, to its zone's end. */
+static void poison_region(Step *s, LLVMValueRef region, bool private, int64_t redzone)
+{
+    SnlGen *g = s->g;
+    const char *key = private ? "private_bytes" : "shared_bytes";
+    set_poison(s, "__asan_unpoison_memory_region", region, snl_attr_int(&s->func->attrs, key, 0));
+    for (const SnlOp *op = s->func->first; op; op = op->next) {
+        const SnlAttrValue *at = snl_attr_find(&op->attrs, "at");
+        SnlPlacement p;
+        if (!at || !snl_placement_read(op, &p) || (p.split == SNL_SPLIT_ALL) != private) continue;
+        int64_t nbytes = snl_type_elems(op->out[0]->type, s->tokens) * 4;
+        int64_t end = (nbytes + 63) / 64 * 64 + redzone;
+        int64_t begin = at->i / SNL_PACK_ALIGN * SNL_PACK_ALIGN; /* as planned: sabotage shifts it */
+        set_poison(s, "__asan_poison_memory_region", snl_offset_const(g, region, begin + nbytes),
+                   end - nbytes);
+    }
+}
+
+/* For functions planned with red zones. The shared region is thread 0's to prepare: the others wait. */
+static void poison_redzones(Step *s)
+{
+    SnlGen *g = s->g;
+    int64_t redzone = snl_attr_int(&s->func->attrs, "redzone", 0);
+    if (redzone == 0 || g->sanitize != SNL_SANITIZE_ADDRESS) return;
+    poison_region(s, s->private, true, redzone);
+    SnlIf first;
+    snl_if_begin(g, &first, LLVMBuildICmp(g->b, LLVMIntEQ, s->thread, snl_i64(g, 0), ""));
+    poison_region(s, s->work, false, redzone);
+    snl_if_end(g, &first);
+    emit_barrier(s);
+}
+
 static void find_results(Step *s)
 {
     const SnlOp *ret = s->func->last;
@@ -477,6 +523,7 @@ LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *pay
     LLVMPositionBuilderAtEnd(g->b, LLVMAppendBasicBlockInContext(g->ctx, f, "entry"));
     find_results(&s);
     load_context(&s);
+    poison_redzones(&s);
     int64_t stage = 0;
     *out_barriers = 0;
     for (const SnlOp *op = func->first; op != func->last; op = op->next) {

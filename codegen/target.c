@@ -63,7 +63,8 @@ static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
         SNL_TRY(check_cpu(g, triple, cpu));
     }
     /* Static programs on x86-64 lie below 2 GiB; the payload is not linked in, so small code suffices. */
-    LLVMRelocMode reloc = options->pic ? LLVMRelocPIC : LLVMRelocStatic;
+    bool pic = options->pic || options->sanitize != SNL_SANITIZE_NONE; /* those are linked dynamically */
+    LLVMRelocMode reloc = pic ? LLVMRelocPIC : LLVMRelocStatic;
     g->machine = LLVMCreateTargetMachine(target, triple, cpu, features, LLVMCodeGenLevelDefault, reloc,
                                          LLVMCodeModelSmall);
     LLVMSetTarget(g->module, triple);

@@ -1,11 +1,7 @@
 /* ir/attr_rules.c -- the table of attr_rules.def, and the one function that reads it. */
 #include "ir/attr_rules.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "ir/print.h"
 
 typedef enum RuleKind { INT, REAL, WORD, FLAG, INTS, INT_MEMBERS, COEFS } RuleKind;
 
@@ -27,23 +23,33 @@ typedef struct Rule {
 static const Rule op_rules[] = {
 #define OP_ATTR(OP, key, kind, need, lo, hi, words) {SNL_OP_##OP, key, kind, need, lo, hi, words},
 #define WEXPR_ATTR(WEXPR, key, kind, need, lo, hi, words)
+#define SCHEDULING_KEY(key)
 #include "ir/attr_rules.def"
 #undef OP_ATTR
 #undef WEXPR_ATTR
+#undef SCHEDULING_KEY
 };
 
 static const Rule wexpr_rules[] = {
 #define OP_ATTR(OP, key, kind, need, lo, hi, words)
 #define WEXPR_ATTR(WEXPR, key, kind, need, lo, hi, words)                                          \
     {SNL_WEXPR_##WEXPR, key, kind, need, lo, hi, words},
+#define SCHEDULING_KEY(key)
 #include "ir/attr_rules.def"
 #undef OP_ATTR
 #undef WEXPR_ATTR
+#undef SCHEDULING_KEY
 };
 
-/* Written by the scheduler, read by the emitter; verifier and evaluator pass over them. */
-static const char *const scheduling_key[] = {"at",   "grain",   "own",   "pieces", "private",
-                                             "rows", "scratch", "split", "stage",  "units"};
+static const char *const scheduling_key[] = {
+#define OP_ATTR(OP, key, kind, need, lo, hi, words)
+#define WEXPR_ATTR(WEXPR, key, kind, need, lo, hi, words)
+#define SCHEDULING_KEY(key) key,
+#include "ir/attr_rules.def"
+#undef OP_ATTR
+#undef WEXPR_ATTR
+#undef SCHEDULING_KEY
+};
 
 const char *snl_wexpr_text(SnlWexprCode code)
 {

@@ -214,7 +214,8 @@ static SnlStatus infer_rope_table(const SnlInfer *x)
     int64_t d = snl_attr_int(a, "width", 2);
     const char *scaling = snl_attr_text(a, "scaling", "none");
     SNL_TRY(index_operand(x, 0));
-    SNL_TRY(divides(x, "2", 2, "attribute width", d));
+    if (d % 2 != 0)
+        return snl_infer_fail(x, SNL_E_ATTR, "width: found %lld, wanted an even number", (ll)d);
     if (strcmp(scaling, "linear") == 0) SNL_TRY(needs_keys(x, scaling, key, 1));
     if (strcmp(scaling, "llama3") == 0) {
         SNL_TRY(needs_keys(x, scaling, key, 4));
@@ -448,9 +449,11 @@ static SnlStatus check_counts(const SnlInfer *x)
                                     info->min_in, op->n_in);
     for (int g = 0; g < SNL_MAX_GROUPS; g++) {
         char letter = snl_op_group_letter(op->code, g);
-        const char *kind = letter == 'w' ? "a weight" : letter == 's' ? "a state" : "bound layers";
+        const char *kind = letter == 'w'   ? "a weight is"
+                           : letter == 's' ? "a state is"
+                                           : "bound layers are";
         if (op->sym[g].n == 0 && !group_optional(op->code, g))
-            return snl_infer_fail(x, SNL_E_STRUCTURE, "%s is missing after the values", kind);
+            return snl_infer_fail(x, SNL_E_STRUCTURE, "%s missing after the values", kind);
         if (op->sym[g].n > 0 && !letter)
             return snl_infer_fail(x, SNL_E_STRUCTURE, "too many symbol operands");
     }

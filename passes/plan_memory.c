@@ -8,7 +8,10 @@
  * Shared memory: a buffer lives from the stage that makes it to the last stage that reads it; inside one
  * stage threads run at their own pace, so stages are the only order there is. Private memory (split =
  * all, scratch): every thread has its own, so the order of ops counts. First fit, in order of
- * definition. Views and results of the function take no place. */
+ * definition. Views and results of the function take no place.
+ *
+ * With `redzone=N` (code built with an address sanitizer) every buffer has its place to itself and N
+ * bytes behind it that the step poisons: a store past the end is then seen. */
 #include "passes/pass.h"
 #include "passes/schedule.h"
 
@@ -21,7 +24,7 @@ typedef struct Buffer {
 
 typedef struct Region {
     SnlVec(Buffer) buffers;
-    int64_t nbytes;
+    int64_t nbytes, redzone;
 } Region;
 
 static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
@@ -29,8 +32,9 @@ static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
 /* Lowest offset at which [at, at + nbytes) meets no buffer alive at the same time. */
 static int64_t region_add(SnlArena *arena, Region *region, Buffer b)
 {
-    b.nbytes = round_up(b.nbytes);
+    b.nbytes = round_up(b.nbytes) + region->redzone;
     b.at = 0;
+    if (region->redzone > 0) b.from = 0, b.to = INT64_MAX;
     for (bool moved = true; moved;) {
         moved = false;
         for (size_t i = 0; i < region->buffers.n; i++) {
@@ -72,12 +76,13 @@ static bool is_result(const SnlOp *op)
 
 static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
 {
+    int64_t redzone = snl_pass_int(ctx, "redzone");
     int64_t tokens = snl_attr_int(&func->attrs, "tokens", 1);
     int64_t *number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1);
     int64_t n = 0;
     for (SnlOp *op = func->first; op; op = op->next, n++)
         for (size_t i = 0; i < op->n_out; i++) number[op->out[i]->id] = n;
-    Region shared = {0}, private = {0};
+    Region shared = {.redzone = redzone}, private = {.redzone = redzone};
     n = 0;
     for (SnlOp *op = func->first; op != func->last; op = op->next, n++) {
         SnlPlacement p;
@@ -100,6 +105,7 @@ static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
     }
     snl_attr_set_int(m, &func->attrs, "shared_bytes", shared.nbytes);
     snl_attr_set_int(m, &func->attrs, "private_bytes", private.nbytes);
+    if (redzone > 0) snl_attr_set_int(m, &func->attrs, "redzone", redzone);
     return SNL_OK;
 }
 
@@ -114,9 +120,15 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     return any ? SNL_PASS_CHANGED : SNL_PASS_SAME;
 }
 
+static const SnlPassOption options[] = {
+    {"redzone", SNL_OPTION_INT, "0", 0, 4096, "bytes behind each buffer that nothing may touch"},
+    {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},
+};
+
 const SnlPass snl_pass_plan_memory = {
     .name = "plan-memory",
     .summary = "fixed offsets for every buffer of the scheduled functions",
     .exactness = SNL_EXACT,
+    .options = options,
     .run = run,
 };

@@ -209,16 +209,19 @@ static bool is_called(const SnlModule *m, const SnlFunc *layer)
     return false;
 }
 
-/* From the last to the first: layers are declared before what calls them. */
+/* A removed layer may have been the only user of another one: until nothing changes. */
 bool snl_remove_unused_layers(SnlModule *m)
 {
     bool any_func = false, changed = false;
     for (const SnlFunc *f = m->first; f; f = f->next) any_func |= f->kind == SNL_FUNC;
-    for (SnlFunc *f = m->last, *prev; f && any_func; f = prev) {
-        prev = f->prev;
-        if (f->kind != SNL_LAYER || is_called(m, f)) continue;
-        snl_func_remove(f);
-        changed = true;
+    for (bool again = any_func; again; changed |= again) {
+        again = false;
+        for (SnlFunc *f = m->last, *prev; f; f = prev) {
+            prev = f->prev;
+            if (f->kind != SNL_LAYER || is_called(m, f)) continue;
+            snl_func_remove(f);
+            again = true;
+        }
     }
     return changed;
 }

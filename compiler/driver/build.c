@@ -59,7 +59,8 @@ static SnlStatus open_model(Build *b)
 static SnlStatus run_passes(Build *b)
 {
     const SnlBuildOptions *o = b->options;
-    SnlPipelineSpec spec = {.weights = o->weights, .tail = true};
+    SnlPipelineSpec spec = {.weights = o->weights, .tail = true,
+                            .redzone = o->target.sanitize == SNL_SANITIZE_ADDRESS ? 64 : 0};
     const char *text = o->pipeline.text ? o->pipeline.text : snl_pipeline_default(b->arena, &spec);
     snl_emergency_set_reproducer(snl_reproducer_text(b->arena, b->model.module, o->argv, text));
     SnlPipelineOptions options = o->pipeline.options;

@@ -139,12 +139,6 @@ typedef struct Session {
     SnlArgument *argument;
 } Session;
 
-static SnlStatus open_file(Session *s, SnlIrFile *out)
-{
-    const Run *run = s->run;
-    return snl_ir_file_open(s->arena, run->path, run->random, run->weight_seed, s->diag, out);
-}
-
 static SnlStatus find_func(Session *s, const SnlModule *m, const char *name, SnlFunc **out)
 {
     *out = snl_module_find_func(m, name);
@@ -157,12 +151,25 @@ static SnlStatus find_func(Session *s, const SnlModule *m, const char *name, Snl
                      name);
 }
 
+/* Opens the file and leaves FUNC alone in it (with the layers): what the others name is not wanted. */
+static SnlStatus open_func(Session *s, SnlIrFile *out, SnlFunc **out_func)
+{
+    const Run *run = s->run;
+    SNL_TRY(snl_ir_file_open(s->arena, run->path, run->random, run->weight_seed, s->diag, out));
+    SNL_TRY(find_func(s, out->module, run->func, out_func));
+    for (SnlFunc *f = out->module->first, *next; f; f = next) {
+        next = f->next;
+        if (f->kind == SNL_FUNC && f != *out_func) snl_func_remove(f);
+    }
+    return SNL_OK;
+}
+
 /* Rounding of the weights to a chosen format is not an error of the code: the evaluator gets it too. */
 static SnlStatus prepare_eval(Session *s)
 {
     const Run *run = s->run;
     if (run->weights != SNL_WEIGHTS_SOURCE) {
-        const char *text = snl_arena_printf(s->arena, "pack{weights=%s}",
+        const char *text = snl_arena_printf(s->arena, "dce,pack{weights=%s}",
                                             snl_weight_format_text(run->weights));
         SnlPipelineOptions none = {.source = s->original.source};
         SNL_TRY(snl_pipeline_run(s->original.module, text, &none, s->diag));
@@ -174,18 +181,19 @@ static SnlStatus prepare_eval(Session *s)
 static SnlStatus prepare_code(Session *s)
 {
     const Run *run = s->run;
-    SNL_TRY(open_file(s, &s->compiled));
+    SnlFunc *func;
+    SNL_TRY(open_func(s, &s->compiled, &func));
     SnlModule *m = s->compiled.module;
     bool prefill = s->tokens > 1 || run->block;
     int64_t block = run->block > s->tokens ? run->block : s->tokens;
-    SnlPipelineSpec spec = {run->weights, run->func, prefill ? block : 0, false};
+    SnlPipelineSpec spec = {.weights = run->weights, .func = run->func,
+                            .block = prefill ? block : 0};
     const char *text =
         run->pipeline.text ? run->pipeline.text : snl_pipeline_default(s->arena, &spec);
     snl_emergency_set_reproducer(snl_reproducer_text(s->arena, m, run->argv, text));
     SnlPipelineOptions passes = run->pipeline.options;
     passes.source = s->compiled.source;
     SNL_TRY(snl_pipeline_run(m, text, &passes, s->diag));
-    SnlFunc *func;
     SNL_TRY(find_func(s, m,
                       snl_arena_printf(s->arena, "%s.%s", run->func,
                                        prefill ? "prefill" : "decode"),
@@ -268,8 +276,7 @@ static SnlStatus run_session(Session *s)
 {
     const Run *run = s->run;
     SnlFunc *func;
-    SNL_TRY(open_file(s, &s->original));
-    SNL_TRY(find_func(s, s->original.module, run->func, &func));
+    SNL_TRY(open_func(s, &s->original, &func));
     s->func = func;
     s->argument = SNL_NEW_ARRAY(s->arena, SnlArgument, func->n_param);
     SNL_TRY(snl_arguments_parse(func, run->arg, run->n_arg, s->diag, s->argument));

@@ -32,10 +32,13 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
                               ? ""
                               : snl_arena_printf(arena, "{weights=%s}",
                                                  snl_weight_format_text(spec->weights));
+    const char *redzone =
+        spec->redzone ? snl_arena_printf(arena, "{redzone=%" PRId64 "}", spec->redzone) : "";
     return snl_arena_printf(arena,
                             "inline-layers,simplify,cse,dce,merge-linear,fold%s,simplify,cse,dce,"
-                            "pack%s,dce,schedule{%s%stail=%s},plan-memory",
-                            weights, weights, func, block, spec->tail ? "true" : "false");
+                            "pack%s,dce,schedule{%s%stail=%s},plan-memory%s",
+                            weights, weights, func, block, spec->tail ? "true" : "false",
+                            redzone);
 }
 
 /* ---- options ------------------------------------------------------------------------------------ */

@@ -19,6 +19,7 @@ typedef struct SnlPipelineSpec {
     const char *func; /* NULL: "forward" */
     int64_t block;    /* most tokens of a prefill call; 0: the schedule pass's default */
     bool tail;        /* prefill gives only the asked-for rows of result 0 */
+    int64_t redzone;  /* bytes behind each buffer that an address sanitizer watches; 0: none */
 } SnlPipelineSpec;
 
 /* From the sequential IR to a scheduled function with every buffer in its place: the functions

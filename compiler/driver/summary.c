@@ -14,14 +14,16 @@ const char *snl_exactness_text(SnlArena *arena, const SnlModule *m)
 
 const char *snl_payload_format(const SnlPayload *payload)
 {
-    int format = -1;
+    int64_t nbytes[SNL_DTYPE_COUNT] = {0};
+    SnlDtype most = SNL_F32;
     for (size_t i = 0; i < payload->n; i++) {
-        if (payload->at[i].layout != SNL_LAYOUT_PANELS) continue;
-        int dtype = (int)payload->at[i].weight->type->dtype;
-        if (format >= 0 && format != dtype) return "mixed";
-        format = dtype;
+        const SnlPackedWeight *w = &payload->at[i];
+        if (w->layout != SNL_LAYOUT_PANELS) continue;
+        SnlDtype dtype = w->weight->type->dtype;
+        nbytes[dtype] += w->nbytes;
+        if (nbytes[dtype] > nbytes[most]) most = dtype;
     }
-    return snl_dtype_info[format < 0 ? SNL_F32 : format].text;
+    return snl_dtype_info[most].text;
 }
 
 /* "6.1 MiB" with a unit that leaves 1 to 4 digits. */

@@ -6,7 +6,7 @@
 
 /* The module's exactness record as one text: "exact", or the notes with ", " between. */
 const char *snl_exactness_text(SnlArena *arena, const SnlModule *m);
-/* Stored format of the matrices of a payload: "f32", ..., or "mixed". */
+/* Stored format of (by bytes) most of a payload's matrices: "f32", "bf16", ... */
 const char *snl_payload_format(const SnlPayload *payload);
 
 typedef struct SnlSummary {

@@ -36,8 +36,7 @@ typedef struct SnlBuild {
     SnlStatus status;       /* the first failure */
 } SnlBuild;
 
-/* ---- sizes
- * --------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 /* rows x cols must be a tensor that snlpc can hold; reports at `config` otherwise. */
 bool snl_build_fits(SnlBuild *b, SnlJson config, const char *what, int64_t rows, int64_t cols);
@@ -45,8 +44,7 @@ bool snl_build_fits(SnlBuild *b, SnlJson config, const char *what, int64_t rows,
  * options, and checks that the caches fit: cache_row elements for each position. */
 SnlStatus snl_build_context(SnlBuild *b, SnlJson config, const char *family, int64_t cache_row);
 
-/* ---- weights
- * ------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 SnlWeight *snl_build_vector(SnlBuild *b, const char *name, const char *tensor, int64_t n);
 SnlWeight *snl_build_matrix(SnlBuild *b, const char *name, const char *tensor, int64_t rows,
@@ -64,8 +62,7 @@ SnlWeight *snl_build_rows(SnlBuild *b, const char *name, SnlWeight *of, int64_t 
 /* printf into the arena: names of weights, tensors, layers. */
 const char *snl_build_name(SnlBuild *b, const char *fmt, ...) SNL_PRINTF(2, 3);
 
-/* ---- operations
- * ---------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 SnlValue *snl_emit_embed(SnlFunc *f, SnlValue *ids, SnlWeight *table, const char *name);
 /* w NULL: without weight; heads > 1: each head on its own. */

@@ -99,18 +99,25 @@ static SnlStatus find_family(SnlArena *arena, SnlJson config, const SnlFamily **
                          snl_family_list(arena));
 }
 
+static SnlStatus open_weights(SnlBuild *b, const SnlModelOptions *options)
+{
+    SnlModel *model = b->model;
+    if (options->random_weights) {
+        model->source = snl_random_source_create(b->arena, options->seed);
+        return SNL_OK;
+    }
+    SNL_TRY(snl_weight_files_open(b->arena, model->path, b->diag, &b->files));
+    model->source = snl_weight_files_source(b->files);
+    return SNL_OK;
+}
+
 static SnlStatus build(SnlBuild *b, SnlJson config, const SnlModelOptions *options)
 {
     SnlModel *model = b->model;
     const SnlFamily *family;
     SNL_TRY(find_family(b->arena, config, &family));
     model->family = family->model_type;
-    if (options->random_weights) {
-        model->source = snl_random_source_create(b->arena, options->seed);
-    } else {
-        SNL_TRY(snl_weight_files_open(b->arena, model->path, b->diag, &b->files));
-        model->source = snl_weight_files_source(b->files);
-    }
+    SNL_TRY(open_weights(b, options));
     b->random_dtype = random_dtype(config);
     b->module = model->module = snl_module_create(b->arena, module_name(b->arena, model->name));
     b->module->base_dir = model->path;
@@ -118,9 +125,13 @@ static SnlStatus build(SnlBuild *b, SnlJson config, const SnlModelOptions *optio
     SNL_TRY(config.doc->status);
     model->eos = SNL_NEW_ARRAY(b->arena, int64_t, MAX_EOS);
     SNL_TRY(read_eos(model, config));
-    SNL_TRY(read_generation_config(b->arena, b->diag, model));
-    SNL_TRY(find_tokenizer(b->arena, config, model));
     return snl_verify(b->module, b->diag);
+}
+
+static SnlStatus read_neighbours(SnlBuild *b, SnlJson config)
+{
+    SNL_TRY(read_generation_config(b->arena, b->diag, b->model));
+    return find_tokenizer(b->arena, config, b->model);
 }
 
 SnlStatus snl_folder_open(SnlArena *arena, const char *path, const SnlModelOptions *options,
@@ -129,12 +140,24 @@ SnlStatus snl_folder_open(SnlArena *arena, const char *path, const SnlModelOptio
     const char *config = snl_path_join(arena, path, "config.json");
     if (!snl_path_exists(config))
         return snl_error_at(
-            diag, SNL_E_MACHINE, path,
-            "found no config.json in this folder; wanted a Hugging Face model folder");
+            diag, SNL_E_CONFIG, path,
+            "found no config.json in this folder, wanted a Hugging Face model folder");
     SnlJsonDoc *doc;
     SNL_TRY(snl_json_open(arena, config, &snl_json_config_limits, diag, &doc));
     SnlBuild b = {.arena = arena, .diag = diag, .model = out, .wanted_context = options->context};
     SnlStatus status = build(&b, snl_json_root(doc), options);
+    if (status == SNL_OK) status = read_neighbours(&b, snl_json_root(doc));
+    snl_json_close(doc);
+    return status;
+}
+
+SnlStatus snl_config_open(SnlArena *arena, const SnlSource *config, SnlDiag *diag, SnlModel *out)
+{
+    SnlJsonDoc *doc;
+    SNL_TRY(snl_json_open_text(arena, config, &snl_json_config_limits, diag, &doc));
+    *out = (SnlModel){.path = ".", .name = "config"};
+    SnlBuild b = {.arena = arena, .diag = diag, .model = out};
+    SnlStatus status = build(&b, snl_json_root(doc), &(SnlModelOptions){.random_weights = true});
     snl_json_close(doc);
     return status;
 }

@@ -1,20 +1,24 @@
 /* compiler/frontend/model.h -- a model as the user names it, opened and described.
  *
  * MODEL is a Hugging Face folder or a `.snl` file. Opening reads configuration and tensor indexes,
- * checks every tensor against what the family wants, and builds the sequential IR; no weight bytes are
- * read. The module has states for `context` positions and one function
+ * checks every tensor against what the family wants, and builds the sequential IR; no weight bytes
+ * are read. The module has states for `context` positions and one function
  *
  *     func @forward(%tokens: i32[T], %pos: index) -> f32[T, V]
  *
- * with one `chain` of all layers (names @block.0, @block.1, ...; its taps for backout where needed). */
+ * with one `chain` of all layers (names @block.0, @block.1, ...; its taps for backout where
+ * needed). */
 #ifndef SNL_FRONTEND_MODEL_H
 #define SNL_FRONTEND_MODEL_H
 
 #include "ir/ir.h"
 #include "ir/weights.h"
 
-typedef enum SnlTokenizerKind { SNL_TOKENIZER_NONE, SNL_TOKENIZER_BYTE, SNL_TOKENIZER_JSON }
-    SnlTokenizerKind;
+typedef enum SnlTokenizerKind {
+    SNL_TOKENIZER_NONE,
+    SNL_TOKENIZER_BYTE,
+    SNL_TOKENIZER_JSON
+} SnlTokenizerKind;
 
 typedef struct SnlModelOptions {
     int64_t context;     /* positions; 0: min(trained length, 4096) */

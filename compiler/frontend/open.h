@@ -10,4 +10,7 @@ SnlStatus snl_folder_open(SnlArena *arena, const char *path, const SnlModelOptio
 SnlStatus snl_text_model_open(SnlArena *arena, const char *path, const SnlModelOptions *options,
                               SnlDiag *diag, SnlModel *out);
 
+/* A configuration alone, with random weights: what the fuzzer opens. `config` must outlive *out. */
+SnlStatus snl_config_open(SnlArena *arena, const SnlSource *config, SnlDiag *diag, SnlModel *out);
+
 #endif

@@ -6,9 +6,8 @@
  * members would cost more than the members. */
 #include "compiler/frontend/tokenizer_desc.h"
 
-#include "runtime/utf8.h"
-
 #include <string.h>
+#include <utf8proc.h>
 
 enum { MAX_ADDED_BYTES = 4096 };
 
@@ -55,8 +54,9 @@ static bool name_to_bytes(SnlArena *arena, const int byte_of[ALPHABET_END], SnlT
     char *bytes = snl_arena_alloc(arena, name.n);
     uint32_t n = 0;
     for (uint32_t at = 0; at < name.n;) {
-        uint32_t code;
-        int length = snlrt_utf8_decode(name.at + at, name.n - at, &code);
+        utf8proc_int32_t code;
+        utf8proc_ssize_t length =
+            utf8proc_iterate((const utf8proc_uint8_t *)name.at + at, name.n - at, &code);
         if (length <= 0 || code >= ALPHABET_END || byte_of[code] < 0) return false;
         bytes[n++] = (char)byte_of[code];
         at += (uint32_t)length;

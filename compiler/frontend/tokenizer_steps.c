@@ -8,9 +8,8 @@
  *     Digits      -> SPLIT_REGEX */
 #include "compiler/frontend/tokenizer_desc.h"
 
-#include "runtime/utf8.h"
-
 #include <string.h>
+#include <utf8proc.h>
 
 /* Far above the few bytes of real ones; keeps what a step can make of a text small. */
 enum { MAX_STEP_BYTES = 256, MAX_PATTERN_BYTES = 16384, MAX_STRIP = 1024 };
@@ -159,9 +158,10 @@ static void read_byte_level(SnlJson value, SnlTokDesc *desc)
 static SnlTokBytes read_character(SnlJson value)
 {
     SnlTokBytes text = snl_tok_text(value, MAX_STEP_BYTES);
-    uint32_t code;
+    utf8proc_int32_t code;
+    const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text.at;
     if (value.doc->status == SNL_OK &&
-        (text.n == 0 || snlrt_utf8_decode(text.at, text.n, &code) != (int)text.n))
+        (text.n == 0 || utf8proc_iterate(bytes, text.n, &code) != (utf8proc_ssize_t)text.n))
         snl_json_fail(value, SNL_E_TOKENIZER, "found %s, wanted one character",
                       snl_tok_shown(value.doc->arena, text));
     return text;

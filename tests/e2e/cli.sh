@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# The command line of snlpc: help, bad usage, exit codes, missing files, and outputs that appear whole or
+# not at all.
+set -u
+snlpc=${SNLPC:?}
+model=${SNL_SOURCE:?}/examples/tiny-shakespeare-snlp
+dir=$(mktemp -d)
+trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+    echo "FAILED: $*"
+    sed 's/^/    /' "$dir/out" "$dir/err" 2>/dev/null | head -n 20
+    failures=$((failures + 1))
+}
+
+# expect CODE TEXT COMMAND...: exit code, and TEXT somewhere in what it prints.
+expect() {
+    local code=$1 text=$2
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    local status=$?
+    [ $status = "$code" ] || fail "exit code $status, wanted $code: $*"
+    [ -z "$text" ] || grep -qF -- "$text" "$dir/out" "$dir/err" || fail "no '$text' in the output of: $*"
+}
+
+# Nothing but what the test itself made lies in the folder of outputs.
+expect_empty() {
+    [ -z "$(ls -A "$dir/o")" ] || fail "$1 left $(ls -A "$dir/o")"
+}
+mkdir o
+
+# ---- help and versions
+expect 0 "Usage: snlpc COMMAND" "$snlpc" --help
+expect 2 "Usage: snlpc COMMAND" "$snlpc"
+expect 0 "snlpc 0." "$snlpc" --version
+for command in compile inspect tokenize detokenize opt run; do
+    grep -q "^  $command " <("$snlpc" --help) || fail "--help does not list $command"
+    expect 0 "Usage: snlpc $command" "$snlpc" $command --help
+    [ -s "$dir/err" ] && fail "$command --help writes to stderr"
+    expect 0 "Usage: snlpc $command" "$snlpc" $command --usage
+    expect 2 "--help" "$snlpc" $command
+    expect 2 "no-such-option" "$snlpc" $command --no-such-option
+done
+expect 0 "merge-linear" "$snlpc" opt --list-passes
+expect 0 "plan-memory" "$snlpc" opt --print-pipeline
+
+# ---- usage
+expect 2 "no command 'comple' (did you mean 'compile'?)" "$snlpc" comple
+expect 2 "no command 'xyz'; " "$snlpc" xyz
+expect 2 "no output file given" "$snlpc" compile "$model"
+expect 2 "second MODEL" "$snlpc" compile "$model" "$model" -o o/p
+expect 2 "--emit: found 'bin'" "$snlpc" compile "$model" -o o/p --emit bin
+expect 2 "--weights: found 'q9'" "$snlpc" compile "$model" -o o/p --weights q9
+expect 2 "--context: found '0', wanted a whole number from 1" "$snlpc" compile "$model" -o o/p --context 0
+expect 2 "--context: found '12x'" "$snlpc" compile "$model" -o o/p --context 12x
+expect 2 "--sanitize: found 'memory'" "$snlpc" compile "$model" -o o/p --sanitize memory
+expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --pipeline nope
+expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --print-ir-after nope
+expect 2 "a program needs \`schedule\`" "$snlpc" compile "$model" -o o/p --pipeline inline-layers
+expect 2 "warp9" "$snlpc" compile "$model" -o o/p --cpu warp9
+expect_empty "bad usage"
+
+# ---- inputs that are not there or not models
+expect 4 "none" "$snlpc" compile none -o o/p
+expect 4 "none" "$snlpc" inspect none
+expect 4 "none.snl" "$snlpc" opt none.snl
+expect 4 "none.snl" "$snlpc" run none.snl f
+mkdir empty
+expect 4 "config.json" "$snlpc" compile empty -o o/p
+echo '{"model_type": "llama"' >empty/config.json
+expect 1 "empty/config.json:" "$snlpc" compile empty -o o/p
+echo 'module @m  func' >bad.snl
+expect 1 "bad.snl:2:" "$snlpc" opt bad.snl
+expect 1 "bad.snl:2:" "$snlpc" compile bad.snl -o o/p
+expect_empty "bad input"
+
+# ---- outputs
+expect 4 "no-folder/p" "$snlpc" compile "$model" -o no-folder/p
+expect 4 "found a directory" "$snlpc" compile "$model" -o o
+if [ "$(id -u)" != 0 ]; then
+    chmod a-w o
+    expect 4 "o/p" "$snlpc" compile "$model" -o o/p
+    chmod u+w o
+fi
+if [ -w /dev/full ]; then
+    expect 4 "cannot write" "$snlpc" compile "$model" --emit ir -o /dev/full
+    "$snlpc" compile "$model" --emit ir >/dev/full 2>"$dir/err" && fail "a full disk is success"
+    "$snlpc" opt --list-passes >/dev/full 2>"$dir/err" && fail "a full disk is success"
+fi
+expect 4 "TMPDIR" env TMPDIR="$dir/no-folder" "$snlpc" compile "$model" -o o/p
+expect 4 "(Debian package lld-19)" env SNLPC_LLD="$dir/no-linker" "$snlpc" compile "$model" -o o/p
+printf '#!/bin/sh\necho duplicate symbol >&2\nexit 1\n' >linker && chmod +x linker
+expect 4 "failed with exit status 1: duplicate symbol" env SNLPC_LLD="$dir/linker" \
+    "$snlpc" compile "$model" -o o/p
+mkdir tmp
+(ulimit -f 2000 && trap '' XFSZ && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" -o o/p) \
+    >out 2>err && fail "a file that may not grow is success"
+[ -z "$(ls -A tmp)" ] || fail "temporary files stay behind: $(ls -A tmp)"
+expect_empty "a failed compile"
+
+# A stopped compile removes what it has begun. (Started as a job of its own: background jobs of a
+# script ignore SIGINT, so SIGTERM.)
+printf '#!/bin/sh\nkill -TERM $PPID\nsleep 1\nexit 1\n' >linker
+TMPDIR="$dir/tmp" SNLPC_LLD="$dir/linker" "$snlpc" compile "$model" -o o/p >out 2>err
+[ $? = 143 ] || fail "a terminated compile does not end by the signal"
+[ -z "$(ls -A tmp)" ] || fail "a terminated compile leaves $(ls -A tmp)"
+expect_empty "a terminated compile"
+
+# An internal error leaves a reproducer that parses.
+printf '#!/bin/sh\nkill -ABRT $PPID\nsleep 1\nexit 1\n' >linker
+expect 3 "please report it with the file snlpc-reproducer-" env TMPDIR="$dir/tmp" \
+    SNLPC_LLD="$dir/linker" "$snlpc" compile "$model" -o o/p
+expect 0 "module @" "$snlpc" opt snlpc-reproducer-*.snl
+grep -q -- "-o o/p" snlpc-reproducer-*.snl || fail "the reproducer lacks the command line"
+[ -z "$(ls -A tmp)" ] || fail "an aborted compile leaves $(ls -A tmp)"
+expect_empty "an aborted compile"
+
+# ---- the kinds of output
+expect 0 "chain" "$snlpc" compile "$model" --emit ir --pipeline ''
+cp out seq.snl
+expect 0 "module @" "$snlpc" opt seq.snl
+cmp -s out seq.snl || fail "IR text does not round-trip"
+"$snlpc" opt - <seq.snl >out 2>err || fail "opt does not read stdin"
+cmp -s out seq.snl || fail "IR text does not round-trip through stdin"
+expect 0 "digraph" "$snlpc" opt seq.snl --emit dot --func forward
+expect 1 "no function '@nope'" "$snlpc" opt seq.snl --emit dot --func nope
+expect 0 "stage = 0" "$snlpc" compile "$model" --emit ir
+expect 0 "define" "$snlpc" compile "$model" --emit llvm
+expect 0 ".text" "$snlpc" compile "$model" --emit asm
+expect 0 "" "$snlpc" compile "$model" --emit obj -o o/code.o
+file o/code.o | grep -q relocatable || fail "--emit obj gives no object: $(file o/code.o)"
+expect 0 "" "$snlpc" compile "$model" --emit ir --dump-dir dumps -o o/all.snl
+[ "$(ls dumps | wc -l)" -ge 8 ] || fail "--dump-dir wrote $(ls dumps | wc -l) files"
+expect 0 "after simplify" "$snlpc" compile "$model" --emit ir --print-ir-after simplify -o o/x.snl
+expect 0 "arena bytes" "$snlpc" compile "$model" --emit ir --timing -o o/x.snl
+
+# ---- the program
+expect 0 "sequential steps" "$snlpc" compile "$model" -o o/p
+[ -x o/p ] || fail "the program is not executable"
+expect 0 "" "$snlpc" compile "$model" -o o/q -q
+[ -s "$dir/err" ] && fail "-q is not quiet"
+cmp -s o/p o/q || fail "two compiles differ"
+ldd o/p >out 2>&1
+grep -qE 'not a dynamic executable|statically linked' out || fail "ldd does not say it is static"
+
+[ $failures = 0 ] && echo "ok"
+exit $((failures > 0))

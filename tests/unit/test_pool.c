@@ -1,0 +1,150 @@
+/* Thread team and barrier: everyone meets, everything written before is seen after, also with more
+ * threads than processors and after sleeping. Meant for ThreadSanitizer as well. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "runtime/cpus.h"
+#include "runtime/pool.h"
+#include "runtime/signal_word.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_TEAM = 16 };
+
+typedef struct Shared {
+    SnlrtCtx ctx;
+    int64_t rounds;
+    int64_t values[MAX_TEAM]; /* plain memory: only the barrier orders it */
+    int64_t failures[MAX_TEAM];
+} Shared;
+
+/* Round r: everyone writes r, then reads what all others wrote. */
+static void write_and_read(void *user, int64_t thread)
+{
+    Shared *s = user;
+    for (int64_t r = 1; r <= s->rounds; r++) {
+        s->values[thread] = r * (thread + 1);
+        snlrt_barrier(&s->ctx, thread);
+        for (int64_t t = 0; t < s->ctx.n_threads; t++)
+            if (s->values[t] != r * (t + 1)) s->failures[thread]++;
+        snlrt_barrier(&s->ctx, thread);
+    }
+}
+
+static void run_team(int64_t n_threads, int64_t n_jobs, int64_t n_rounds)
+{
+    SnlrtPool *pool;
+    SnlrtError err;
+    assert_int_equal(snlrt_pool_create(n_threads, &pool, &err), SNLRT_OK);
+    assert_int_equal(snlrt_pool_threads(pool), n_threads);
+    Shared shared = {.rounds = n_rounds};
+    shared.ctx.n_threads = n_threads;
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    for (int64_t j = 0; j < n_jobs; j++) {
+        snlrt_pool_run(pool, write_and_read, &shared);
+        for (int64_t t = 0; t < n_threads; t++) {
+            assert_int_equal(shared.values[t], n_rounds * (t + 1));
+            assert_int_equal(shared.failures[t], 0);
+            shared.values[t] = -1; /* the next job must see it gone */
+        }
+    }
+    snlrt_pool_destroy(pool);
+}
+
+static void team_meets_at_every_barrier(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= 5; n++) run_team(n, 20, 20);
+}
+
+static void crowded_team_goes_on(void **state)
+{
+    (void)state;
+    run_team(MAX_TEAM, 5, 10);
+}
+
+static void count_call(void *user, int64_t thread)
+{
+    ((int64_t *)user)[thread]++;
+}
+
+static void job_after_sleep_starts(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    int64_t calls[2] = {0};
+    assert_int_equal(snlrt_pool_create(2, &pool, NULL), SNLRT_OK);
+    for (int i = 1; i <= 3; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* long after spinning ends */
+        snlrt_pool_run(pool, count_call, calls);
+        assert_int_equal(calls[0], i);
+        assert_int_equal(calls[1], i);
+    }
+    snlrt_pool_destroy(pool);
+}
+
+static void team_without_jobs_ends(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    assert_int_equal(snlrt_pool_create(3, &pool, NULL), SNLRT_OK);
+    snlrt_pool_destroy(pool);
+    snlrt_pool_destroy(NULL);
+}
+
+static void bad_number_of_threads_is_refused(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    SnlrtError err;
+    assert_int_equal(snlrt_pool_create(0, &pool, &err), SNLRT_USAGE);
+    assert_null(pool);
+    assert_string_equal(err.text, "number of threads: found 0, wanted 1 to 1024");
+    assert_int_equal(snlrt_pool_create(SNLRT_MAX_THREADS + 1, &pool, &err), SNLRT_USAGE);
+}
+
+static void *raise_later(void *user)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    snlrt_signal_raise(user, 7);
+    return NULL;
+}
+
+static void sleeper_is_woken(void **state)
+{
+    (void)state;
+    SnlrtSignalWord word = {.value = UINT32_MAX - 1}; /* the count wraps on the way to 7 */
+    pthread_t thread;
+    assert_false(snlrt_signal_reached(&word, 7));
+    assert_int_equal(pthread_create(&thread, NULL, raise_later, &word), 0);
+    snlrt_signal_wait(&word, 7, 0);
+    assert_true(snlrt_signal_reached(&word, 7));
+    assert_true(snlrt_signal_reached(&word, UINT32_MAX));
+    pthread_join(thread, NULL);
+}
+
+static void usable_cores_are_some_and_not_more_than_processors(void **state)
+{
+    (void)state;
+    assert_in_range(snlrt_usable_cores(), 1, snlrt_usable_cpus());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(team_meets_at_every_barrier),
+        cmocka_unit_test(crowded_team_goes_on),
+        cmocka_unit_test(job_after_sleep_starts),
+        cmocka_unit_test(team_without_jobs_ends),
+        cmocka_unit_test(bad_number_of_threads_is_refused),
+        cmocka_unit_test(sleeper_is_woken),
+        cmocka_unit_test(usable_cores_are_some_and_not_more_than_processors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,259 @@
+/* The payload behind a program: found and mapped, or refused with the reason; and its manifest. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "runtime/manifest.h"
+#include "runtime/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WEIGHTS = 128, TOKENIZER = 10, MANIFEST = 20, PAYLOAD_ID = 77 };
+static const SnlrtModel model = {.payload_id = PAYLOAD_ID};
+
+typedef struct File {
+    char path[64];
+    SnlrtFooter footer;
+} File;
+
+static SnlrtFooter good_footer(void)
+{
+    return (SnlrtFooter){.payload_offset = SNLRT_PAYLOAD_ALIGN,
+                         .weights_bytes = WEIGHTS,
+                         .tokenizer_offset = WEIGHTS,
+                         .tokenizer_bytes = TOKENIZER,
+                         .manifest_offset = WEIGHTS + TOKENIZER,
+                         .manifest_bytes = MANIFEST,
+                         .payload_id = PAYLOAD_ID,
+                         .magic = SNLRT_FOOTER_MAGIC};
+}
+
+static void write_file(File *file, SnlrtFooter footer)
+{
+    strcpy(file->path, "/tmp/snlrt-trailer-XXXXXX");
+    int fd = mkstemp(file->path);
+    assert_true(fd >= 0);
+    uint8_t bytes[WEIGHTS + TOKENIZER + MANIFEST];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)i;
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, SNLRT_PAYLOAD_ALIGN), sizeof bytes);
+    assert_int_equal(pwrite(fd, &footer, sizeof footer, SNLRT_PAYLOAD_ALIGN + sizeof bytes),
+                     sizeof footer);
+    close(fd);
+}
+
+static void good_payload_is_mapped(void **state)
+{
+    (void)state;
+    File file;
+    SnlrtPayload payload;
+    write_file(&file, good_footer());
+    assert_int_equal(snlrt_payload_open(&model, file.path, &payload, NULL), SNLRT_OK);
+    unlink(file.path);
+    assert_int_equal((uintptr_t)payload.weights % 64, 0);
+    assert_int_equal(payload.weights[WEIGHTS - 1], WEIGHTS - 1);
+    assert_int_equal(payload.tokenizer_nbytes, TOKENIZER);
+    assert_int_equal(*(const uint8_t *)payload.tokenizer, WEIGHTS);
+    assert_int_equal(payload.manifest_nbytes, MANIFEST);
+    assert_int_equal((uint8_t)payload.manifest[0], WEIGHTS + TOKENIZER);
+    snlrt_payload_close(&payload);
+    assert_null(payload.map);
+}
+
+static void no_tokenizer_is_null(void **state)
+{
+    (void)state;
+    File file;
+    SnlrtPayload payload;
+    SnlrtFooter footer = good_footer();
+    footer.tokenizer_bytes = 0;
+    write_file(&file, footer);
+    assert_int_equal(snlrt_payload_open(&model, file.path, &payload, NULL), SNLRT_OK);
+    unlink(file.path);
+    assert_null(payload.tokenizer);
+    snlrt_payload_close(&payload);
+}
+
+static void assert_refused(SnlrtFooter footer, const char *part)
+{
+    File file;
+    SnlrtPayload payload;
+    SnlrtError err = {""};
+    write_file(&file, footer);
+    assert_int_equal(snlrt_payload_open(&model, file.path, &payload, &err), SNLRT_INPUT);
+    unlink(file.path);
+    assert_null(payload.map);
+    if (!strstr(err.text, part)) fail_msg("found '%s', wanted '%s' in it", err.text, part);
+}
+
+static void broken_footers_are_refused(void **state)
+{
+    (void)state;
+    static const uint64_t wrong[] = {1, UINT64_MAX, UINT64_MAX - 63, INT64_MAX, 1u << 30};
+    SnlrtFooter f = good_footer();
+    f.magic++;
+    assert_refused(f, "weights missing (stripped?)");
+    f = good_footer();
+    f.payload_id++;
+    assert_refused(f, "weights of another program: found id 000000000000004e, wanted "
+                      "000000000000004d");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        f = good_footer();
+        f.payload_offset = wrong[i];
+        assert_refused(f, "weights damaged");
+        f = good_footer();
+        f.weights_bytes = wrong[i] | 1024;
+        assert_refused(f, "weights damaged");
+        f = good_footer();
+        f.tokenizer_offset = wrong[i];
+        assert_refused(f, "weights damaged");
+        f = good_footer();
+        f.tokenizer_bytes = wrong[i] | 1024;
+        assert_refused(f, "weights damaged");
+        f = good_footer();
+        f.manifest_offset = wrong[i];
+        assert_refused(f, "weights damaged");
+        f = good_footer();
+        f.manifest_bytes = wrong[i];
+        assert_refused(f, "weights damaged");
+    }
+}
+
+static void short_files_say_what_is_missing(void **state)
+{
+    (void)state;
+    static const off_t sizes[] = {0, 1, 63, 64, SNLRT_PAYLOAD_ALIGN + WEIGHTS};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        File file;
+        SnlrtPayload payload;
+        SnlrtError err = {""};
+        write_file(&file, good_footer());
+        assert_int_equal(truncate(file.path, sizes[i]), 0);
+        assert_int_equal(snlrt_payload_open(&model, file.path, &payload, &err), SNLRT_INPUT);
+        unlink(file.path);
+        assert_non_null(strstr(err.text, "weights missing (stripped?)"));
+    }
+}
+
+static void missing_file_is_the_machines_fault(void **state)
+{
+    (void)state;
+    SnlrtPayload payload;
+    SnlrtError err = {""};
+    assert_int_equal(snlrt_payload_open(&model, "/nonexistent/x", &payload, &err), SNLRT_MACHINE);
+    assert_non_null(strstr(err.text, "/nonexistent/x: cannot open: "));
+}
+
+static void own_file_without_payload_is_refused(void **state)
+{
+    (void)state;
+    SnlrtPayload payload;
+    SnlrtError err = {""};
+    assert_int_equal(snlrt_payload_open_self(&model, NULL, &payload, &err), SNLRT_INPUT);
+    assert_non_null(strstr(err.text, "test_trailer: weights missing (stripped?)"));
+}
+
+/* ---- manifest ---- */
+
+static SnlrtStatus count_weights(const char *text, size_t *out_n, SnlrtManifestWeight *out_last)
+{
+    SnlrtManifest manifest;
+    SnlrtManifestWeight weight;
+    SnlrtError err;
+    bool more = true;
+    *out_n = 0;
+    /* exactly its bytes, so that a sanitizer sees a look beyond them */
+    size_t nbytes = strlen(text);
+    char *copy = malloc(nbytes ? nbytes : 1);
+    memcpy(copy, text, nbytes);
+    SnlrtStatus status = snlrt_manifest_open(copy, nbytes, &manifest, &err);
+    while (status == SNLRT_OK) {
+        status = snlrt_manifest_next(&manifest, &weight, &more, &err);
+        if (status != SNLRT_OK || !more) break;
+        *out_last = weight;
+        ++*out_n;
+    }
+    free(copy);
+    return status;
+}
+
+static const char good_manifest[] =
+    "{\"payload_id\": \"4d\", \"more\": {\"a\": [1, -2.5e3, true, \"]}\\\"\"], \"b\": {}},\n"
+    " \"weights\": [\n"
+    "  {\"name\": \"l0.wq\", \"rows\": 3, \"offset\": 0, \"bytes\": 64, \"xxh3\": "
+    "\"00000000000000ff\"},\n"
+    "  {\"xxh3\": \"fedcba9876543210\", \"bytes\": 7, \"offset\": 64, \"name\": \"n\"}\n ]}\n";
+
+static void manifest_is_read(void **state)
+{
+    (void)state;
+    size_t n;
+    SnlrtManifestWeight last;
+    assert_int_equal(count_weights(good_manifest, &n, &last), SNLRT_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(last.name, "n");
+    assert_int_equal(last.offset, 64);
+    assert_int_equal(last.nbytes, 7);
+    assert_true(last.hash == 0xfedcba9876543210u);
+    assert_int_equal(count_weights("{\"weights\":[]}", &n, &last), SNLRT_OK);
+    assert_int_equal(n, 0);
+}
+
+static void every_cut_of_a_manifest_is_refused(void **state)
+{
+    (void)state;
+    size_t n, end = (size_t)(strrchr(good_manifest, ']') - good_manifest);
+    SnlrtManifestWeight last;
+    char text[sizeof good_manifest];
+    for (size_t cut = 0; cut <= end; cut++) {
+        memcpy(text, good_manifest, cut);
+        text[cut] = 0;
+        assert_int_equal(count_weights(text, &n, &last), SNLRT_INPUT);
+    }
+}
+
+static void broken_manifests_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "[]",
+        "{}",
+        "{\"weights\": {}}",
+        "{\"weights\": [{}]}",
+        "{\"weights\": [1]}",
+        "{\"weights\": [{\"offset\": 1, \"bytes\": 1}]}",
+        "{\"weights\": [{\"offset\": -1, \"bytes\": 1, \"xxh3\": \"0000000000000000\"}]}",
+        "{\"weights\": [{\"offset\": 99999999999999999999, \"bytes\": 1, \"xxh3\": "
+        "\"0000000000000000\"}]}",
+        "{\"weights\": [{\"offset\": 1, \"bytes\": 1, \"xxh3\": \"000000000000000g\"}]}",
+        "{\"weights\": [{\"offset\": 1, \"bytes\": 1, \"xxh3\": \"00\"}]}",
+        "{\"a\": [[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]], \"weights\": []}",
+        "{\"a\" 1, \"weights\": []}",
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n;
+        SnlrtManifestWeight last;
+        if (count_weights(cases[i], &n, &last) != SNLRT_INPUT) fail_msg("accepted: %s", cases[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_payload_is_mapped),
+        cmocka_unit_test(no_tokenizer_is_null),
+        cmocka_unit_test(broken_footers_are_refused),
+        cmocka_unit_test(short_files_say_what_is_missing),
+        cmocka_unit_test(missing_file_is_the_machines_fault),
+        cmocka_unit_test(own_file_without_payload_is_refused),
+        cmocka_unit_test(manifest_is_read),
+        cmocka_unit_test(every_cut_of_a_manifest_is_refused),
+        cmocka_unit_test(broken_manifests_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
