@@ -156,7 +156,7 @@ static char *eltwise_name(const Eltwise *e, const SnlPlace *in, SnlPlace out, in
     SnlGen *g = e->o->g;
     const SnlOp *op = e->o->op;
     char *name = snl_arena_printf(
-        g->arena, "%s%s.%d.%s%g.h%lld.%lld", snl_op_info[op->code].text, e->accumulate ? ".acc" : "",
+        g->arena, "%s%s.%d.%s%a.h%lld.%lld", snl_op_info[op->code].text, e->accumulate ? ".acc" : "",
         lanes, snl_attr_text(&op->attrs, "to", ""), snl_attr_real(&op->attrs, "cap", 0.0),
         (long long)e->head_width, (long long)out.stride);
     for (size_t i = 0; i < e->n; i++)

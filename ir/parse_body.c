@@ -231,9 +231,10 @@ static bool parse_group(SnlParser *p, const SnlFunc *f, OpText *o)
 
 static bool parse_operands(SnlParser *p, const SnlFunc *f, OpText *o)
 {
-    /* A value of the next line is no operand: `return` without operands is followed by '}' only, every
-     * other operation has one, so the first token needs no look at the line. */
-    bool more = p->tok.kind == SNL_TOK_VALUE || p->tok.kind == SNL_TOK_SYMBOL || snl_p_at(p, '[');
+    /* The first operand stands on the line of its operation: `return` may have none, and the value on
+     * the next line is then a result. */
+    bool more = !p->tok.line_head && (p->tok.kind == SNL_TOK_VALUE ||
+                                      p->tok.kind == SNL_TOK_SYMBOL || snl_p_at(p, '['));
     while (more) {
         bool value = p->tok.kind == SNL_TOK_VALUE;
         if (value ? !parse_value_operand(p, o) : !parse_group(p, f, o)) return false;

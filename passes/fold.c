@@ -190,11 +190,12 @@ static SnlWeight *scaled_weight(Fold *fold, SnlWeight *w, Factor f)
     const char *dot = f.vector ? strrchr(f.vector->name, '.') : NULL;
     const char *tail = f.vector ? (dot ? dot + 1 : f.vector->name) : "scaled";
     const char *name = snl_arena_printf(fold->arena, "%s.%s", w->name, tail);
+    const SnlType *type = snl_type(fold->m, SNL_F32, w->type->rank, w->type->dim); /* products are */
     if (f.vector)
-        return snl_weight_intern(fold->m, name, w->type, SNL_WEXPR_COLSCALE,
+        return snl_weight_intern(fold->m, name, type, SNL_WEXPR_COLSCALE,
                                  (SnlWeight *[]){w, f.vector}, 2, attrs);
     snl_attr_set_real(fold->m, &attrs, "by", f.number);
-    return snl_weight_intern(fold->m, name, w->type, SNL_WEXPR_SCALE, &w, 1, attrs);
+    return snl_weight_intern(fold->m, name, type, SNL_WEXPR_SCALE, &w, 1, attrs);
 }
 
 /* What the readers read instead. */

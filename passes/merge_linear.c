@@ -94,6 +94,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
         return SNL_PASS_FAILED;
     if (snl_merge_concat(m, ctx, which, &changed) != SNL_OK) return SNL_PASS_FAILED;
     for (SnlFunc *f = m->first; f; f = f->next) {
+        /* Prefill goes depth-first: members would only hold more memory at a time. */
+        if (snl_attr_int(&f->attrs, "tokens", 1) > 1) continue;
         changed |= snl_merge_members(f, ctx->scratch, kinds);
         if (kinds[SNL_OP_LINEAR]) changed |= snl_merge_reduce(f, ctx->scratch);
     }

@@ -1,16 +1,24 @@
 /* passes/schedule.c -- ops -> stages, for a step that all threads run together.
  *
- *   func @forward(%tokens: i32[T], %pos: index) -> ... { ... }
- * becomes, beside it,
- *   func @forward.decode(...) attributes {stages = 13, tokens = 1} {
- *     %n = rms_norm %x, @g {eps = 1e-05, split = all, stage = 1}
- *     %u = linear %n, @w {grain = 16, split = cols, stage = 1, units = 8}
+ *   func @f.decode(...) -> ... attributes {tokens = 1} {
+ *     %n = rms_norm %x, @g {eps = 1e-05} : f32[T, 64]
+ *     %u = linear %n, @w : f32[T, 128]
  *     ...
- *   func @forward.prefill(...) attributes {stages = ..., tokens = 64} { ... }
+ * becomes
+ *   func @f.decode(...) -> ... attributes {stages = 13, tokens = 1} {
+ *     %n = rms_norm %x, @g {eps = 1e-05, split = all, stage = 1} : f32[T, 64]
+ *     %u = linear %n, @w {grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
+ *     ...
+ * for every function that has `tokens` (pass shapes).
  *
  * A consumer joins its producer's stage when each thread needs only what it made itself (the same
  * columns, the same rows) or what every thread has made for itself (`all`: norms of one token, cheap
- * next to a barrier). Everything else waits for the next stage. Exact: nothing but attributes changes.
+ * next to a barrier). Everything else waits for the next stage. Exact: attributes, order, and sums taken
+ * apart without changing their order.
+ *
+ * Decode is breadth-first: an op stands in the first stage that can have it, so layers that do not wait
+ * for each other share stages. Prefill is depth-first: stages keep the order of the ops, and a long sum
+ * (of a window's branches) is built up as its terms arrive, so that memory holds one layer at a time.
  * The vocabulary of the attributes is in schedule.h. */
 #include "passes/schedule.h"
 
@@ -73,6 +81,7 @@ typedef struct Scheduler {
     int64_t tokens;  /* most rows of a call; 1: decode */
     int64_t threads; /* what splits are balanced for */
     int64_t *hint;   /* per value id: units its consumers want (kv heads), 0: none */
+    int64_t stage;   /* prefill: stage of the op before */
 } Scheduler;
 
 static bool is_decode(const Scheduler *s) { return s->tokens == 1; }
@@ -436,6 +445,10 @@ static void schedule_op(Scheduler *s, SnlOp *op)
         int64_t stage = after_readers(op);
         if (stage > p.stage) p.stage = stage;
     }
+    if (!is_decode(s) && p.split != SNL_SPLIT_VIEW) {
+        if (p.stage < s->stage) p.stage = s->stage;
+        s->stage = p.stage;
+    }
     place(s, op, p);
 }
 
@@ -475,6 +488,68 @@ static void own_results(Scheduler *s)
         SnlOp *copy = snl_op_create(s->func, ret, SNL_OP_LINCOMB);
         snl_op_add_in(copy, v);
         snl_op_set_in(ret, i, snl_op_finish(copy, "result"));
+    }
+}
+
+/* Position of every op, for questions of order. */
+static int64_t *number_ops(const SnlFunc *func, SnlArena *scratch)
+{
+    int64_t *number = SNL_NEW_ARRAY(scratch, int64_t, func->n_values + 1), n = 0;
+    for (const SnlOp *op = func->first; op; op = op->next, n++)
+        for (size_t i = 0; i < op->n_out; i++) number[op->out[i]->id] = n;
+    return number;
+}
+
+static const SnlAttrValue one = {.kind = SNL_ATTR_REAL, .r = 1.0};
+
+static SnlAttrValue term_coef(const SnlOp *sum, size_t i)
+{
+    const SnlAttrValue *list = snl_attr_find(&sum->attrs, "coef");
+    return list ? list->list.at[i] : one;
+}
+
+/* a * ca + b * cb, in front of `before`. */
+static SnlValue *partial_sum(Scheduler *s, SnlOp *before, SnlValue *a, SnlAttrValue ca, SnlValue *b,
+                             SnlAttrValue cb)
+{
+    SnlOp *sum = snl_op_create(s->func, before, SNL_OP_LINCOMB);
+    snl_op_add_in(sum, a);
+    snl_op_add_in(sum, b);
+    SnlAttrValue list = {.kind = SNL_ATTR_LIST};
+    list.list.at = SNL_NEW_ARRAY(s->module->arena, SnlAttrValue, 2);
+    list.list.n = 2;
+    list.list.at[0] = ca;
+    list.list.at[1] = cb;
+    snl_attr_set(s->module, &sum->attrs, "coef", list);
+    return snl_op_finish(sum, "sum");
+}
+
+/* The terms of `op` added up in order, each as soon as it and the sum before it are there. */
+static void take_apart(Scheduler *s, SnlOp *op, const int64_t *number)
+{
+    SnlValue *acc = snl_in(op, 0);
+    SnlAttrValue coef = term_coef(op, 0);
+    SnlOp *latest = acc->def;
+    int64_t when = latest ? number[acc->id] : -1;
+    for (size_t i = 1; i < op->n_in; i++) {
+        SnlValue *term = snl_in(op, i);
+        if (term->def && number[term->id] > when) latest = term->def, when = number[term->id];
+        acc = partial_sum(s, latest ? latest->next : op, acc, coef, term, term_coef(op, i));
+        if (latest) latest = acc->def;
+        coef = one;
+    }
+    snl_value_replace(op->out[0], acc);
+    snl_op_erase(op);
+}
+
+static void sum_as_terms_arrive(Scheduler *s)
+{
+    for (SnlOp *op = s->func->first, *next; op; op = next) {
+        next = op->next;
+        if (op->code != SNL_OP_LINCOMB || op->n_in <= 3) continue;
+        SnlArena *scratch = snl_arena_create();
+        take_apart(s, op, number_ops(s->func, scratch));
+        snl_arena_destroy(scratch);
     }
 }
 
@@ -525,61 +600,59 @@ static int64_t order_by_stage(Scheduler *s, SnlArena *scratch)
     return next;
 }
 
-static void schedule_func(SnlModule *m, SnlFunc *func, int64_t tokens, int64_t threads, bool tail,
-                          SnlArena *scratch)
+static void schedule_func(SnlModule *m, SnlFunc *func, int64_t threads, SnlArena *scratch)
 {
+    int64_t tokens = snl_attr_int(&func->attrs, "tokens", 1);
     Scheduler s = {.module = m, .func = func, .tokens = tokens, .threads = threads};
     own_results(&s);
     snl_func_renumber(func);
+    if (tokens > 1) sum_as_terms_arrive(&s);
+    snl_func_renumber(func);
     s.hint = SNL_NEW_ARRAY(scratch, int64_t, func->n_values + 1);
     collect_hints(&s);
-    if (tail && tokens > 1) mark_tail(&s);
+    if (snl_attr_flag(&func->attrs, "tail")) mark_tail(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next) schedule_op(&s, op);
     settle_results(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next)
         if (op->code == SNL_OP_ATTENTION) mark_own_rows(&s, op);
     int64_t stages = order_by_stage(&s, scratch);
     snl_attr_set_int(m, &func->attrs, "stages", stages);
-    snl_attr_set_int(m, &func->attrs, "tokens", tokens);
+}
+
+static SnlStatus check_no_calls(const SnlFunc *func, SnlDiag *diag)
+{
+    for (SnlOp *op = func->first; op; op = op->next)
+        if (snl_op_info[op->code].flags & SNL_CALLS)
+            return snl_error(diag, SNL_E_STRUCTURE, op->loc,
+                             "schedule: found '%s' in '@%s', wanted a function without calls: run "
+                             "inline-layers first",
+                             snl_op_info[op->code].text, func->name);
+    return SNL_OK;
 }
 
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
-    const char *name = snl_pass_text(ctx, "func");
-    SnlFunc *forward = snl_module_find_func(m, name);
-    if (!forward) {
-        snl_error_at(ctx->diag, SNL_E_PIPELINE, "schedule", "no function '@%s' in module '@%s'", name,
-                     m->name);
-        return SNL_PASS_FAILED;
+    bool any = false;
+    for (SnlFunc *f = m->first; f; f = f->next) {
+        if (!snl_attr_find(&f->attrs, "tokens")) continue;
+        if (check_no_calls(f, ctx->diag) != SNL_OK) return SNL_PASS_FAILED;
+        schedule_func(m, f, snl_pass_int(ctx, "threads"), ctx->scratch);
+        any = true;
     }
-    for (SnlOp *op = forward->first; op; op = op->next) {
-        if (!(snl_op_info[op->code].flags & SNL_CALLS)) continue;
-        snl_error(ctx->diag, SNL_E_STRUCTURE, op->loc,
-                  "schedule: found '%s' in '@%s', wanted a function without calls: run inline-layers "
-                  "first",
-                  snl_op_info[op->code].text, name);
-        return SNL_PASS_FAILED;
-    }
-    int64_t threads = snl_pass_int(ctx, "threads"), block = snl_pass_int(ctx, "block");
-    bool tail = snl_pass_bool(ctx, "tail");
-    SnlFunc *decode = snl_func_clone(forward, snl_arena_printf(m->arena, "%s.decode", name));
-    schedule_func(m, decode, 1, threads, false, ctx->scratch);
-    SnlFunc *prefill = snl_func_clone(forward, snl_arena_printf(m->arena, "%s.prefill", name));
-    schedule_func(m, prefill, block, threads, tail, ctx->scratch);
-    return SNL_PASS_CHANGED;
+    if (any) return SNL_PASS_CHANGED;
+    snl_error_at(ctx->diag, SNL_E_PIPELINE, "schedule",
+                 "found no function with `tokens`, wanted shapes before schedule");
+    return SNL_PASS_FAILED;
 }
 
 static const SnlPassOption options[] = {
-    {"func", SNL_OPTION_TEXT, "forward", 0, 0, "function to schedule"},
-    {"block", SNL_OPTION_INT, "64", 2, 65536, "most tokens of a prefill call"},
     {"threads", SNL_OPTION_INT, "2", 1, 1024, "threads that splits are balanced for"},
-    {"tail", SNL_OPTION_BOOL, "false", 0, 0, "prefill computes only the asked-for rows of result 0"},
     {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},
 };
 
 const SnlPass snl_pass_schedule = {
     .name = "schedule",
-    .summary = "ops to stages; who computes what (decode and prefill)",
+    .summary = "ops to stages; who computes what",
     .exactness = SNL_EXACT,
     .options = options,
     .run = run,

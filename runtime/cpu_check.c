@@ -10,7 +10,14 @@
 #include <cpuid.h>
 
 enum { EAX, EBX, ECX, EDX };
-enum { STATE_NONE = 0, STATE_AVX = 0x6, STATE_AVX512 = 0xe6, STATE_AMX = 0x60000 }; /* XCR0 bits */
+/* XCR0 bits */
+enum {
+    STATE_NONE = 0,
+    STATE_AVX = 0x6,
+    STATE_AVX512 = 0xe6,
+    STATE_AMX = 0x60000,
+    STATE_APX = 0x80000
+};
 
 typedef struct Feature {
     const char *name;

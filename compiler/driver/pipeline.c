@@ -35,8 +35,9 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
     const char *redzone =
         spec->redzone ? snl_arena_printf(arena, "{redzone=%" PRId64 "}", spec->redzone) : "";
     return snl_arena_printf(arena,
-                            "inline-layers,simplify,cse,dce,merge-linear,fold%s,simplify,cse,dce,"
-                            "pack%s,dce,schedule{%s%stail=%s},plan-memory%s",
+                            "inline-layers,simplify,cse,dce,merge-linear{kinds=none},fold%s,simplify,"
+                            "cse,dce,pack%s,dce,shapes{%s%stail=%s},merge-linear{concat=none},"
+                            "schedule,plan-memory%s",
                             weights, weights, func, block, spec->tail ? "true" : "false",
                             redzone);
 }

@@ -158,7 +158,9 @@ SnlWeight *snl_build_expr(SnlBuild *b, const char *name, SnlWexprCode code, SnlW
                           int rank, int64_t rows, int64_t cols)
 {
     int64_t dim[] = {rows, cols};
-    const SnlType *type = snl_type(b->module, arg->type->dtype, rank, dim);
+    bool rearranges = code == SNL_WEXPR_SLICE || code == SNL_WEXPR_RESHAPE;
+    SnlDtype dtype = rearranges ? arg->type->dtype : SNL_F32;
+    const SnlType *type = snl_type(b->module, dtype, rank, dim);
     return snl_weight_expr(b->module, name, type, code, &arg, 1);
 }
 

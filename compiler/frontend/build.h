@@ -54,7 +54,8 @@ void snl_build_unused(SnlBuild *b, const char *tensor);
 void snl_build_unused_prefix(SnlBuild *b, const char *prefix);
 /* Reports the first tensor of the files that nobody asked for. */
 SnlStatus snl_build_check_extra(SnlBuild *b);
-/* `name = code(arg)` of the given shape and the argument's element type. */
+/* `name = code(arg)` of the given shape: the argument's element type where the expression only
+ * rearranges, f32 where it computes. */
 SnlWeight *snl_build_expr(SnlBuild *b, const char *name, SnlWexprCode code, SnlWeight *arg,
                           int rank, int64_t rows, int64_t cols);
 /* Rows [begin, end) of a weight, as a weight of its own. */

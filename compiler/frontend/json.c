@@ -10,6 +10,8 @@
 const SnlJsonLimits snl_json_config_limits = {
     .max_bytes = (size_t)8 << 20, .max_depth = 32, .max_values = 200000};
 
+enum { SHOWN_KEY = 120 }; /* keys may be as long as their text */
+
 /* ---- parsing --------------------------------------------------------------------------------- */
 
 /* Counts values and nesting before jansson allocates anything: `[[],[],...` costs a hundred bytes
@@ -165,7 +167,7 @@ SnlJson snl_json_get(SnlJson object, const char *key)
     if (object.at && !json_is_object(object.at)) wrong_kind(object, "an object");
     if (object.at) out.at = json_object_get(object.at, key);
     if (json_is_null(out.at)) out.at = NULL;
-    out.path = snl_arena_printf(object.doc->arena, "%s.%s", object.path, key);
+    out.path = snl_arena_printf(object.doc->arena, "%s.%.*s", object.path, SHOWN_KEY, key);
     return out;
 }
 

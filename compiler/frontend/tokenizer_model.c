@@ -109,16 +109,23 @@ static uint32_t count_ids(SnlJson vocab, SnlJson added, const SnlTokDesc *desc)
     return n;
 }
 
-static void set_token(SnlTokDesc *desc, const int byte_of[ALPHABET_END], uint32_t id,
-                      SnlTokBytes name, uint32_t marks)
+static void set_token(SnlTokDesc *desc, uint32_t id, SnlTokBytes name)
 {
     SnlTokToken *token = &desc->token[id];
     token->name = token->text = name;
-    token->marks |= SNLRT_TOK_MARK_PRESENT | marks;
+    token->marks = SNLRT_TOK_MARK_PRESENT;
     if (snl_tok_byte_name(name) >= 0) token->marks |= SNLRT_TOK_MARK_BYTE;
-    if ((desc->flags & SNLRT_TOK_BYTE_LEVEL) &&
-        !name_to_bytes(desc->arena, byte_of, name, &token->text))
-        token->marks &= ~(uint32_t)SNLRT_TOK_MARK_MODEL; /* no text can become it */
+}
+
+/* A byte-level name with a character that stands for no byte is one that no text can become. */
+static void set_model_token(SnlTokDesc *desc, const int byte_of[ALPHABET_END], uint32_t id,
+                            SnlTokBytes name)
+{
+    SnlTokToken *token = &desc->token[id];
+    set_token(desc, id, name);
+    if (!(desc->flags & SNLRT_TOK_BYTE_LEVEL) ||
+        name_to_bytes(desc->arena, byte_of, name, &token->text))
+        token->marks |= SNLRT_TOK_MARK_MODEL;
 }
 
 static void read_vocab(SnlJson vocab, SnlTokDesc *desc, const int byte_of[ALPHABET_END])
@@ -140,7 +147,7 @@ static void read_vocab(SnlJson vocab, SnlTokDesc *desc, const int byte_of[ALPHAB
                           snl_tok_shown(desc->arena, name), id);
             return;
         }
-        set_token(desc, byte_of, id, name, SNLRT_TOK_MARK_MODEL);
+        set_model_token(desc, byte_of, id, name);
     }
 }
 
@@ -241,8 +248,9 @@ static uint32_t added_marks(SnlJson item)
     return marks;
 }
 
-static bool read_added(SnlJson vocab, SnlJson item, SnlTokDesc *desc,
-                       const int byte_of[ALPHABET_END])
+/* A token that only this list has is text as it stands, never stand-ins of bytes (Hugging Face's
+ * ByteLevel decoder takes "é" in it for the byte 0xE9 and garbles it). */
+static bool read_added(SnlJson vocab, SnlJson item, SnlTokDesc *desc)
 {
     SnlTokAdded added = {.content = snl_tok_text(snl_json_get(item, "content"), MAX_ADDED_BYTES)};
     added.marks = added_marks(item);
@@ -261,7 +269,7 @@ static bool read_added(SnlJson vocab, SnlJson item, SnlTokDesc *desc,
                       snl_tok_shown(desc->arena, token->name));
         return false;
     }
-    if (!token->marks) set_token(desc, byte_of, added.id, added.content, 0);
+    if (!token->marks) set_token(desc, added.id, added.content);
     if (added.marks & SNLRT_TOK_ADDED_SPECIAL) token->marks |= SNLRT_TOK_MARK_SPECIAL;
     SNL_PUSH(desc->arena, &desc->added, added);
     return true;
@@ -331,7 +339,7 @@ void snl_tok_read_model(SnlJson model, SnlJson added, SnlTokDesc *desc)
     desc->token = SNL_NEW_ARRAY(desc->arena, SnlTokToken, desc->n_ids);
     if (model.doc->status == SNL_OK) read_vocab(vocab, desc, byte_of);
     for (size_t i = 0; i < n_added && model.doc->status == SNL_OK; i++)
-        if (!read_added(vocab, snl_json_item(added, i), desc, byte_of)) return;
+        if (!read_added(vocab, snl_json_item(added, i), desc)) return;
     if (model.doc->status != SNL_OK) return;
     read_unknown(model, vocab, desc);
     read_byte_tokens(vocab, desc);

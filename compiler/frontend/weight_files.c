@@ -271,9 +271,9 @@ static SnlStatus source_read(SnlWeightSource *self, const char *name, const char
     const SnlSafetensor *found = files->last;
     if (first < 0 || n < 0 || first > found->elems || n > found->elems - first)
         return snl_error_at(diag, SNL_E_TENSOR, file->path,
-                            "tensor '%.*s': wanted elements %" PRId64 " to %" PRId64
-                            ", found only %" PRId64,
-                            SHOWN, tensor, first, first + n, found->elems);
+                            "tensor '%.*s': wanted %" PRId64 " elements from element %" PRId64
+                            " on, found only %" PRId64 " in all",
+                            SHOWN, tensor, n, first, found->elems);
     size_t width = (size_t)snl_dtype_row_bytes(found->dtype, 1);
     /* In pieces, so that one large request does not make all its pages resident either. */
     for (int64_t done = 0; done < n;) {

@@ -8,27 +8,11 @@
 
 #include "golden_eval.h"
 
-#include "compiler/frontend/model.h"
-#include "golden.h"
-#include "ir/eval.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-typedef struct Run {
-    Golden g;
-    SnlArena *arena;
-    SnlDiag *diag;
-    SnlModel model;
-    const SnlFunc *forward;
-    SnlEval *eval;
-    int64_t pos;                       /* of the call in progress */
-    double worst_logits, worst_states; /* largest differences seen */
-    size_t n_states;                   /* states compared */
-} Run;
-
-static void run_open(Run *r, const char *folder)
+void golden_run_open(GoldenRun *r, const char *folder)
 {
     memset(r, 0, sizeof *r);
     golden_open(&r->g, folder);
@@ -42,7 +26,7 @@ static void run_open(Run *r, const char *folder)
     r->eval = snl_eval_create(r->model.module, r->model.source, r->diag);
 }
 
-static void run_close(Run *r)
+void golden_run_close(GoldenRun *r)
 {
     snl_eval_destroy(r->eval);
     snl_model_close(&r->model);
@@ -51,22 +35,23 @@ static void run_close(Run *r)
     golden_close(&r->g);
 }
 
-/* Ids [first, first + n) at position `first`; gives the logits, [n, vocab]. */
-static const double *step(Run *r, const int64_t *ids, int64_t first, int64_t n)
+const double *golden_run_step(GoldenRun *r, const SnlFunc *func, const int64_t *ids, int64_t first,
+                              int64_t n)
 {
     double *token = SNL_NEW_ARRAY(r->arena, double, (size_t)n), pos = (double)first;
     for (int64_t i = 0; i < n; i++) token[i] = (double)ids[first + i];
-    SnlTensor args[] = {{r->forward->param[0]->type, n, token}, {r->forward->param[1]->type, n, &pos}};
+    SnlTensor args[] = {{func->param[0]->type, n, token}, {func->param[1]->type, n, &pos}};
     SnlTensor out;
     r->pos = first;
-    if (snl_eval_call(r->eval, r->forward, args, NULL, n, &out) != SNL_OK)
+    if (snl_eval_call(r->eval, func, args, NULL, n, &out) != SNL_OK)
         fail_msg("%s: %s", r->g.name, snl_diag_text(r->diag));
     return out.at;
 }
 
-static void compare(const Run *r, const char *what, const GoldenTensor *want, int64_t from,
+void golden_compare(const GoldenRun *r, const char *what, const GoldenTensor *want, int64_t from,
                     const double *got, int64_t n, double limit, double *worst)
 {
+    assert_true(from >= 0 && from + n <= want->n);
     for (int64_t i = 0; i < n; i++) {
         double error = fabs(got[i] - golden_at(want, from + i));
         if (!(error <= limit))
@@ -76,29 +61,40 @@ static void compare(const Run *r, const char *what, const GoldenTensor *want, in
     }
 }
 
-/* Chain state `link` (0: input) against x0 or h.<link-1>; [T, D], or [S, T, D] for stream states. */
-static void check_state(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+void golden_compare_state(GoldenRun *r, const char *what, const GoldenTensor *want,
+                          const SnlTensor *value)
 {
-    (void)op;
-    (void)sweep;
-    Run *r = user;
-    char name[32] = "x0";
-    GoldenTensor want;
-    if (link) snprintf(name, sizeof name, "h.%zu", link - 1);
-    if (!golden_tensor(&r->g, name, &want)) return;
     int64_t S = snl_type_members(value->type), D = snl_type_width(value->type);
     for (int64_t t = 0; t < value->n_tokens; t++)
         for (int64_t s = 0; s < S; s++) {
-            /* every stream starts as x0, which is stored once */
-            int64_t row = (want.rank == 3 ? s * want.dim[1] : 0) + r->pos + t;
-            assert_true((row + 1) * D <= want.n);
-            compare(r, "chain state", &want, row * D, value->at + (t * S + s) * D, D,
-                    GOLDEN_STATES_LIMIT, &r->worst_states);
+            int64_t row = (want->rank == 3 ? s * want->dim[1] : 0) + r->pos + t;
+            golden_compare(r, what, want, row * D, value->at + (t * S + s) * D, D,
+                           GOLDEN_STATES_LIMIT, &r->worst_states);
         }
     r->n_states++;
 }
 
-static void check_seq(Run *r, const GoldenCase *c, int64_t block)
+int64_t golden_argmax(const double *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* Chain state `link` (0: input) against x0 or h.<link-1>. */
+static void check_state(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+{
+    (void)op;
+    (void)sweep;
+    GoldenRun *r = user;
+    char name[32] = "x0";
+    GoldenTensor want;
+    if (link) snprintf(name, sizeof name, "h.%zu", link - 1);
+    if (golden_tensor(&r->g, name, &want)) golden_compare_state(r, "chain state", &want, value);
+}
+
+static void check_seq(GoldenRun *r, const GoldenCase *c, int64_t block)
 {
     int64_t n = (int64_t)c->tokens.n, V = c->logits.dim[1];
     assert_true(n > 0 && c->has_logits && c->logits.dim[0] == n);
@@ -107,48 +103,42 @@ static void check_seq(Run *r, const GoldenCase *c, int64_t block)
     snl_eval_set_trace(r->eval, check_state, r);
     for (int64_t first = 0; first < n; first += block) {
         int64_t rows = n - first < block ? n - first : block;
-        compare(r, c->key, &c->logits, first * V, step(r, c->tokens.at, first, rows), rows * V,
-                GOLDEN_LOGITS_LIMIT, &r->worst_logits);
+        golden_compare(r, c->key, &c->logits, first * V,
+                       golden_run_step(r, r->forward, c->tokens.at, first, rows), rows * V,
+                       GOLDEN_LOGITS_LIMIT, &r->worst_logits);
     }
     snl_eval_set_trace(r->eval, NULL, NULL);
 }
 
-static int64_t argmax(const double *x, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
-}
-
 /* Greedy: the prompt in one call, then one token a call. */
-static void check_generation(Run *r, const GoldenCase *c)
+static void check_generation(GoldenRun *r, const GoldenCase *c)
 {
     size_t n = c->prompt.n + c->generated.n;
     int64_t *ids = SNL_NEW_ARRAY(r->arena, int64_t, n), V = r->model.vocab;
     assert_true(c->prompt.n > 0 && c->generated.n > 0);
     memcpy(ids, c->prompt.at, c->prompt.n * sizeof ids[0]);
     snl_eval_reset(r->eval);
-    const double *row = step(r, ids, 0, (int64_t)c->prompt.n) + (int64_t)(c->prompt.n - 1) * V;
+    int64_t n_prompt = (int64_t)c->prompt.n;
+    const double *row = golden_run_step(r, r->forward, ids, 0, n_prompt) + (n_prompt - 1) * V;
     for (size_t i = 0; i < c->generated.n; i++) {
-        int64_t id = argmax(row, V);
+        int64_t id = golden_argmax(row, V);
         if (c->has_logits)
-            compare(r, c->key, &c->logits, (int64_t)i * V, row, V, GOLDEN_LOGITS_LIMIT,
-                    &r->worst_logits);
+            golden_compare(r, c->key, &c->logits, (int64_t)i * V, row, V, GOLDEN_LOGITS_LIMIT,
+                           &r->worst_logits);
         if (id != c->generated.at[i])
             fail_msg("%s: %s: token %zu: found %lld, wanted %lld", r->g.name, c->key, i,
                      (long long)id, (long long)c->generated.at[i]);
         ids[c->prompt.n + i] = id;
-        if (i + 1 < c->generated.n) row = step(r, ids, (int64_t)(c->prompt.n + i), 1);
+        if (i + 1 < c->generated.n) row = golden_run_step(r, r->forward, ids, n_prompt + (int64_t)i, 1);
     }
 }
 
 void golden_eval_sequential(const char *folder)
 {
     static const int64_t blocks[] = {1 << 20, 7, 1};
-    Run r;
+    GoldenRun r;
     size_t n_generations = 0;
-    run_open(&r, folder);
+    golden_run_open(&r, folder);
     const GoldenCase *seq = golden_case(&r.g, "seq");
     assert_non_null(seq);
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) check_seq(&r, seq, blocks[i]);
@@ -161,5 +151,5 @@ void golden_eval_sequential(const char *folder)
     assert_true(n_generations > 0);
     print_message("%s: logits within %.2g, chain states within %.2g, %zu generations equal\n", r.g.name,
                   r.worst_logits, r.worst_states, n_generations);
-    run_close(&r);
+    golden_run_close(&r);
 }

@@ -23,8 +23,7 @@ const char *const model_files_nanochat =
     "\"no_x0_resid\": false, \"no_ve\": false, \"use_mhc\": false, \"mhc_num_streams\": 4, "
     "\"mhc_sinkhorn_iters\": 10, \"mhc_sinkhorn_tau\": 0.05, \"num_mtp_steps\": 0}";
 
-/* ---- tensors ----------------------------------------------------------------------------------
- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static size_t width_of(const char *dtype)
 {
@@ -103,8 +102,7 @@ size_t model_files_of_module(Support *s, const SnlModule *m, FileTensor **out)
     return n;
 }
 
-/* ---- configurations ---------------------------------------------------------------------------
- */
+/* ---- configurations -------------------------------------------------------------------------- */
 
 char *model_files_patch(Support *s, const char *base, const char *patch)
 {
@@ -123,4 +121,40 @@ char *model_files_patch(Support *s, const char *base, const char *patch)
     json_decref(config);
     json_decref(change);
     return copy;
+}
+
+/* ---- models ---------------------------------------------------------------------------------- */
+
+void model_files_fresh_diag(Support *s)
+{
+    snl_diag_destroy(s->diag);
+    s->diag = snl_diag_create(NULL, 0);
+}
+
+void model_files_write_text(Support *s, const char *name, const char *text)
+{
+    support_write(s, name, text, strlen(text));
+}
+
+SnlStatus model_files_open_config(Support *s, const char *config, SnlModel *out)
+{
+    model_files_write_text(s, "config.json", config);
+    SnlModelOptions options = {.random_weights = true, .seed = 1};
+    return snl_model_open(s->arena, s->dir, &options, s->diag, out);
+}
+
+SnlModel model_files_model(Support *s, const char *base, const char *patch)
+{
+    SnlModel model;
+    SnlStatus status = model_files_open_config(s, model_files_patch(s, base, patch), &model);
+    if (status != SNL_OK) fail_msg("refused: %s", snl_diag_text(s->diag));
+    return model;
+}
+
+const char *model_files_text(Support *s, const char *base, const char *patch)
+{
+    SnlModel model = model_files_model(s, base, patch);
+    const char *text = snl_print_to_string(s->arena, model.module);
+    snl_model_close(&model);
+    return text;
 }

@@ -5,7 +5,7 @@
 
 #include "tests/support/support.h"
 
-#include "ir/ir.h"
+#include "compiler/frontend/model.h"
 
 typedef struct FileTensor {
     const char *name;
@@ -23,6 +23,23 @@ size_t model_files_of_module(Support *s, const SnlModule *m, FileTensor **out);
 
 /* `base` with the members of `patch` put over it; the list under "-" names members to take out. */
 char *model_files_patch(Support *s, const char *base, const char *patch);
+
+void model_files_write_text(Support *s, const char *name, const char *text);
+void model_files_fresh_diag(Support *s);
+/* Writes config.json into the scratch folder and opens that with random weights. */
+SnlStatus model_files_open_config(Support *s, const char *config, SnlModel *out);
+/* The same for `base` with `patch`; refused fails the test. Then its IR text. */
+SnlModel model_files_model(Support *s, const char *base, const char *patch);
+const char *model_files_text(Support *s, const char *base, const char *patch);
+
+#define assert_says(text, part)                                                                    \
+    do {                                                                                           \
+        if (!strstr(text, part)) fail_msg("\"%s\" is not in:\n%s", part, text);                    \
+    } while (0)
+#define assert_silent(text, part)                                                                  \
+    do {                                                                                           \
+        if (strstr(text, part)) fail_msg("\"%s\" is in:\n%s", part, text);                         \
+    } while (0)
 
 /* Smallest configurations of each layout. */
 extern const char *const model_files_llama, *const model_files_qwen3, *const model_files_nanochat;

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""How weights are stored changes nothing, or as much as the format says: shards, source types, --weights.
+
+The bound of a rounded format. A weight w is stored as w (1 + e), |e| <= u, with u = 2^-8 for bf16 (8
+significant bits) and 2^-11 for f16; the rounding errors of different weights are independent of each
+other. A product W x then has the relative error of one weight, |e| about u / 2 in the mean square, not
+more with more inputs. A block has two products in a row that end in the residual stream, embedding and head
+one each: R = 2 L + 2 roundings whose errors add up like independent numbers, to (u / 2) sqrt(R) times the
+size of the logits. What nonlinear functions amplify is left a factor of 2; single elements lie within
+six times the mean.
+"""
+import json
+import math
+import pathlib
+import shutil
+import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from program import (DATA, LOGITS_LIMIT, SCRATCH, Golden, check, close, compile_model,  # noqa: E402
+                     generate, logits, main, numbers, raw_numbers, read_tensors, write_tensors)
+
+UNIT = {"bf16": 2.0 ** -8, "f16": 2.0 ** -11}
+INDEX = "model.safetensors.index.json"
+
+
+# ---- rounding, worked out here and not by the product -------------------------------------------------
+
+def to_bf16(raw):
+    """f32 bytes to bf16 bytes, nearest even."""
+    out = []
+    for bits in numbers(raw, "I"):
+        check(bits & 0x7f800000 != 0x7f800000, "a weight is not finite")
+        out.append((bits + 0x7fff + (bits >> 16 & 1)) >> 16)
+    return raw_numbers(out, "H")
+
+
+def to_f16(raw):
+    values = numbers(raw)
+    return struct.pack(f"<{len(values)}e", *values)  # nearest even
+
+
+def from_bf16(raw):
+    return raw_numbers((bits << 16 for bits in numbers(raw, "H")), "I")
+
+
+def from_f16(raw):
+    return raw_numbers(struct.unpack(f"<{len(raw) // 2}e", raw))
+
+
+CAST = {"bf16": (to_bf16, from_bf16, "BF16"), "f16": (to_f16, from_f16, "F16")}
+
+
+def model_folder(source, name, tensors=None):
+    """A copy of a model folder's configuration, with other weights."""
+    folder = SCRATCH / name
+    folder.mkdir()
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    if tensors:
+        write_tensors(folder / "model.safetensors", tensors)
+    return folder
+
+
+def cast_folders(source, format_):
+    """Two folders with the same rounded numbers: stored in the format, and in f32."""
+    down, up, dtype = CAST[format_]
+    small, wide = {}, {}
+    for name, (_, shape, raw) in read_tensors(source / "model.safetensors").items():
+        rounded = down(raw)
+        small[name], wide[name] = (dtype, shape, rounded), ("F32", shape, up(rounded))
+    stem = f"{source.name}-{format_}"
+    return model_folder(source, stem, small), model_folder(source, stem + "-wide", wide)
+
+
+# ---- shards -------------------------------------------------------------------------------------------
+
+def write_shards(source, name):
+    """The same tensors in three files, not in order, beside files that are nobody's business."""
+    folder = model_folder(source, name)
+    tensors = read_tensors(source / "model.safetensors")
+    files = {f"model-{i + 1:05}-of-00003.safetensors": {} for i in range(3)}
+    where = {}
+    for i, (tensor, value) in enumerate(sorted(tensors.items(), key=lambda item: item[0][::-1])):
+        file = list(files)[i % 3]
+        files[file][tensor] = value
+        where[tensor] = file
+    for file, part in files.items():
+        write_tensors(folder / file, part)
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    (folder / "consolidated.safetensors").write_bytes(b"not a safetensors file")
+    (folder / "README.md").write_text("notes\n")
+    return folder
+
+
+def sharded():
+    source = DATA / "llama"
+    ids = Golden(source).ids(Golden(source).cases["seq"], "tokens")
+    whole = compile_model(source, "whole")
+    shards = compile_model(write_shards(source, "shards"), "sharded")
+    check(logits(whole, ids) == logits(shards, ids), "re-sharded: the logits are not bit-equal")
+    check(generate(whole, ids[:5], 8) == generate(shards, ids[:5], 8), "re-sharded: other ids")
+
+
+# ---- rounded formats ------------------------------------------------------------------------------------
+
+def check_bound(what, found, wanted, unit, n_layers):
+    scale = math.sqrt(sum(x * x for x in wanted) / len(wanted))
+    expected = unit / 2 * math.sqrt(2 * n_layers + 2) * scale
+    errors = [a - b for a, b in zip(found, wanted, strict=True)]
+    mean = math.sqrt(sum(e * e for e in errors) / len(errors))
+    check(mean <= 2 * expected, f"{what}: error {mean:.3g} in the mean square, wanted at most {2 * expected:.3g}")
+    check(mean >= expected / 20, f"{what}: error {mean:.3g}: nothing seems to be rounded")
+    worst = max(map(abs, errors))
+    check(worst <= 12 * expected, f"{what}: error {worst:.3g}, wanted at most {12 * expected:.3g}")
+    return f"{mean / expected:.2f} of the expected error"
+
+
+def rounded(model, format_):
+    golden = Golden(DATA / model)
+    config = json.loads((golden.model / "config.json").read_text())
+    n_layers = config.get("num_hidden_layers") or config["n_layer"]
+    ids, wanted = golden.ids(golden.cases["seq"], "tokens"), golden.tensor(golden.cases["seq"]["logits"])
+    small, wide = cast_folders(golden.model, format_)
+    stored = compile_model(small, f"{model}-{format_}-stored")
+    exact = compile_model(wide, f"{model}-{format_}-exact")
+    chosen = compile_model(golden.model, f"{model}-{format_}-chosen", "--weights", format_)
+    widened = compile_model(small, f"{model}-{format_}-widened", "--weights", "f32")
+    # Activations are f32 whatever the weights: the rounded model in its format is the rounded model in f32.
+    reference = numbers(logits(exact, ids))
+    for program in stored, widened:
+        for block in "1", "7", "64":
+            close(f"{program.name} --block {block}", numbers(logits(program, ids, "--block", block)), reference,
+                  LOGITS_LIMIT)
+    size = stored.stat().st_size, exact.stat().st_size
+    check(size[0] <= size[1], f"{stored.name}: {size[0]} bytes, in f32 {size[1]}")
+    return check_bound(chosen.name, numbers(logits(chosen, ids)), wanted, UNIT[format_], n_layers)
+
+
+main([("re-sharded", sharded)] +
+     [(f"{model} in {format_}", rounded, model, format_)
+      for model, format_ in (("llama", "bf16"), ("llama", "f16"), ("qwen3", "bf16"), ("qwen2", "f16"),
+                             ("nanochat-win", "bf16"))])

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""`snlpc run`: signatures of every kind through libffi, the evaluator, comparisons, .npy in and out, and
+what it refuses. (That kernels are right is tests of their own; here the way to call them is tested.)"""
+import pathlib
+import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from program import SCRATCH, SNLPC, check, main, numbers, raw_numbers, run  # noqa: E402
+
+IR = """module @signatures
+
+weight @e : f32[7, 5] = source "m" "e"
+weight @w : f32[9, 5] = source "m" "w"
+weight @s : f32[1] = source "m" "s"
+weight @h : f32[1] = fill {value = 0.5}
+state @kv : f32[2, 1, 32, 8]
+state @row : f32[5]
+
+func @no_tensor(%pos: index) -> f32[T, 8] {
+  %t = rope_table %pos {theta = 10000.0, width = 8} : f32[T, 8]
+  return %t
+}
+
+func @one(%tokens: i32[T]) -> f32[T, 5] {
+  %x = embed %tokens, @e : f32[T, 5]
+  return %x
+}
+
+func @three(%a: f32[T, 5], %b: f32[T, 5], %pos: index, %c: f32[T, 5]) -> f32[T, 5], f32[T, 9] {
+  %x = lincomb %a, %b, %c {coef = [1.0, -2.0, @s]} : f32[T, 5]
+  %y = linear %x, @w : f32[T, 9]
+  return %x, %y
+}
+
+func @six(%a: f32[T, 3], %b: f32[T, 3], %c: f32[T, 3], %d: f32[T, 3], %e: f32[T, 3], %f: f32[T, 3]) -> f32[T, 3] {
+  %x = lincomb %a, %b, %c, %d, %e, %f {coef = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]} : f32[T, 3]
+  return %x
+}
+
+func @members(%a: f32[T, 3, 5]) -> f32[T, 3, 5] {
+  %x = silu %a : f32[T, 3, 5]
+  return %x
+}
+
+func @half(%a: f32[T, 3]) -> f32[T, 3] {
+  %x = lincomb %a {coef = [@h]} : f32[T, 3]
+  return %x
+}
+
+func @cached(%q: f32[T, 8], %k: f32[T, 8], %v: f32[T, 8], %pos: index) -> f32[T, 8] {
+  kv_write %k, %v, %pos, @kv
+  %y = attention %q, %k, %v, %pos, @kv {heads = 1, kv_heads = 1} : f32[T, 8]
+  return %y
+}
+
+func @shifted(%x: f32[T, 5], %pos: index) -> f32[T, 5] {
+  %y = shift %x, %pos, @row : f32[T, 5]
+  row_write %x, %pos, @row
+  return %y
+}
+
+layer @block(%h: f32[T, 5], %pos: index) -> f32[T, 5] surrogate identity {
+  %y = silu %h : f32[T, 5]
+  return %y
+}
+
+func @chained(%h: f32[T, 5], %pos: index) -> f32[T, 5], f32[T, 5] {
+  %y, %mid = chain %h, %pos, [@block(), @block(), @block()] {taps = [1]} : f32[T, 5], f32[T, 5]
+  return %y, %mid
+}
+"""
+
+FILE = SCRATCH / "signatures.snl"
+FILE.write_text(IR)
+FUNCS = ["no_tensor", "one", "three", "six", "members", "half", "cached", "shifted", "chained"]
+
+
+def snl_run(func, *options, code=0):
+    return run([SNLPC, "run", FILE, func, "--random-weights", "3", *options], code=code)
+
+
+def write_npy(path, shape, values, kind="f"):
+    descr = {"f": "<f4", "i": "<i4"}[kind]
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {tuple(shape)}, }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    pathlib.Path(path).write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+                                   + raw_numbers(values, kind))
+
+
+def read_npy(path):
+    raw = pathlib.Path(path).read_bytes()
+    n, = struct.unpack_from("<H", raw, 8)
+    return raw[10:10 + n], numbers(raw[10 + n:])
+
+
+write_npy(SCRATCH / "a.npy", (2, 3), [1, 2, 3, 4, 5, 6])
+write_npy(SCRATCH / "ids.npy", (3,), [6, 0, 6], "i")
+write_npy(SCRATCH / "bad.npy", (2, 4), [1] * 8)
+write_npy(SCRATCH / "long.npy", (3, 3), [1] * 9)
+
+
+def compiled_equals_evaluated(func):
+    for options in (["-t", "1"], ["-t", "1", "--block", "8"], ["-t", "5"], ["-t", "5", "--block", "8"]):
+        out = snl_run(func, "--compare", "--repeat", "3", *options).stdout.decode()
+        check("FAILED" not in out and "call 2 result 0" in out, out)
+    if func in ("three", "chained"):
+        check("call 2 result 1" in out, "no second result")
+
+
+def seeds_and_calls_differ():
+    first = snl_run("one", "--eval", "-t", "4").stdout
+    check(first == snl_run("one", "--eval", "-t", "4").stdout, "the same seed gives other numbers")
+    check(first != snl_run("one", "--eval", "-t", "4", "--seed", "2").stdout, "the seed has no effect")
+    a, b = snl_run("six", "--eval", "--repeat", "2").stdout.splitlines()
+    check(a != b, "two calls get the same random tensors")
+
+
+def files_in_and_out():
+    for how in ([], ["--eval"], ["--compare"]):
+        snl_run("half", *how, "-o", SCRATCH / "out", SCRATCH / "a.npy")
+        header, values = read_npy(SCRATCH / "out.0.npy")
+        check(b"(2, 3,)" in header or b"(2, 3)" in header, f"shape: {header}")
+        check(list(values) == [0.5, 1, 1.5, 2, 2.5, 3], f"{how}: {list(values)}")
+        snl_run("one", *how, "-o", SCRATCH / "rows", f"tokens={SCRATCH / 'ids.npy'}")
+        _, rows = read_npy(SCRATCH / "rows.0.npy")
+        check(list(rows[:5]) == list(rows[10:]) != list(rows[5:10]), "rows of an embedding")
+
+
+def positions_are_arguments():
+    a = snl_run("no_tensor", "--eval", "pos=3").stdout
+    check(a == snl_run("no_tensor", "--eval", "3").stdout, "by name and by position differ")
+    check(a != snl_run("no_tensor", "--eval", "4").stdout, "the position has no effect")
+
+
+def formats_are_rounded_on_both_sides():
+    for format in ("f32", "bf16", "f16"):
+        for t in ("1", "7"):
+            snl_run("three", "--compare", "--weights", format, "-t", t)
+
+
+def errors_beyond_the_limit_fail():
+    done = snl_run("three", "--compare", "--limit", "1e-14", code=1)
+    check(b"error[E0701]" in done.stderr and b"FAILED" in done.stdout, done.stderr)
+
+
+def bad_calls_are_refused():
+    rows = [
+        (["nope"], 1, "no function '@nope'"),
+        (["block"], 1, "is a layer"),
+        (["half", SCRATCH / "bad.npy"], 1, "found shape [2, 4], wanted f32[T, 3] with T = 2"),
+        (["half", SCRATCH / "none.npy"], 4, "none.npy"),
+        (["half", FILE], 2, "wanted random or a .npy file"),
+        (["half", "b=random"], 2, "has no parameter '%b'"),
+        (["half", "random", "random"], 2, "takes 1 arguments"),
+        (["no_tensor", "-t", "2", "x"], 2, "wanted a position from 0"),
+        (["six", SCRATCH / "a.npy", SCRATCH / "long.npy"], 1, "found T = 3, wanted 2"),
+        (["half", "--eval", "--compare"], 2, "exclude each other"),
+    ]
+    for arguments, code, message in rows:
+        done = snl_run(*arguments, code=code)
+        check(message.encode() in done.stderr, f"{arguments}: {done.stderr.decode()}")
+
+
+main([(func, compiled_equals_evaluated, func) for func in FUNCS]
+     + [seeds_and_calls_differ, files_in_and_out, positions_are_arguments,
+        formats_are_rounded_on_both_sides, errors_beyond_the_limit_fail, bad_calls_are_refused])

@@ -1,0 +1,154 @@
+/* tests/numeric/test_golden_newton.c -- the evaluator's `newton` against the stored cases: every case whose
+ * plan does not fuse layers. Always on tests/data; on the full set and its own/ part when they are there. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/golden.h"
+#include "support/golden_eval.h"
+#include "support/plan_ir.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct Check {
+    GoldenRun r;
+    const GoldenCase *c;
+    PlanIr plan;
+    const SnlOp *chain; /* of @forward */
+} Check;
+
+/* ---- states ---------------------------------------------------------------------------------------- */
+
+/* After the last sweep s_{j+1} is `<hs_prefix>j`; units are counted through all windows of the plan. */
+static void check_states(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+{
+    Check *k = user;
+    size_t first = 0;
+    for (size_t i = 0; i < k->plan.n_windows; i++) {
+        const PlanWindow *w = &k->plan.window[i];
+        int64_t n = w->end - w->begin;
+        if (w->op == op && sweep == (w->sweeps < n ? w->sweeps : n) && link > 0) {
+            char name[128];
+            GoldenTensor want;
+            snprintf(name, sizeof name, "%s%zu", k->c->hs_prefix, first + link - 1);
+            if (golden_tensor(&k->r.g, name, &want))
+                golden_compare_state(&k->r, k->c->key, &want, value);
+        }
+        first += (size_t)n;
+    }
+}
+
+/* The prompt's last sequential states are where `warm` starts. */
+static void fill_warm(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+{
+    Check *k = user;
+    (void)sweep;
+    if (op != k->chain) return;
+    for (size_t i = 0; i < k->plan.n_windows; i++) {
+        const PlanWindow *w = &k->plan.window[i];
+        int64_t j = (int64_t)link - w->begin;
+        if (j < 1 || j >= w->end - w->begin || !w->warm[j - 1]) continue;
+        int64_t row = snl_type_row_elems(value->type);
+        memcpy(snl_eval_state(k->r.eval, w->warm[j - 1]), value->at + (value->n_tokens - 1) * row,
+               (size_t)row * sizeof(double));
+    }
+}
+
+/* ---- cases ----------------------------------------------------------------------------------------- */
+
+static void check_text(Check *k, int64_t block)
+{
+    GoldenRun *r = &k->r;
+    const GoldenCase *c = k->c;
+    int64_t n = (int64_t)c->tokens.n, V = r->model.vocab;
+    snl_eval_reset(r->eval);
+    if (*c->hs_prefix) snl_eval_set_trace(r->eval, check_states, k);
+    for (int64_t first = 0; first < n; first += block) {
+        int64_t rows = n - first < block ? n - first : block;
+        golden_compare(r, c->key, &c->logits, first * V,
+                       golden_run_step(r, k->plan.func, c->tokens.at, first, rows), rows * V,
+                       GOLDEN_LOGITS_LIMIT, &r->worst_logits);
+    }
+    snl_eval_set_trace(r->eval, NULL, NULL);
+}
+
+static void check_generation(Check *k)
+{
+    GoldenRun *r = &k->r;
+    const GoldenCase *c = k->c;
+    int64_t V = r->model.vocab, n_prompt = (int64_t)c->prompt.n;
+    int64_t *ids = SNL_NEW_ARRAY(r->arena, int64_t, c->prompt.n + c->generated.n);
+    memcpy(ids, c->prompt.at, c->prompt.n * sizeof ids[0]);
+    snl_eval_reset(r->eval);
+    snl_eval_set_trace(r->eval, fill_warm, k);
+    const double *row =
+        golden_run_step(r, k->plan.prefill_seq ? r->forward : k->plan.func, ids, 0, n_prompt) +
+        (n_prompt - 1) * V;
+    snl_eval_set_trace(r->eval, NULL, NULL);
+    for (int64_t i = 0; i < (int64_t)c->generated.n; i++) {
+        int64_t id = golden_argmax(row, V);
+        if (c->has_logits)
+            golden_compare(r, c->key, &c->logits, i * V, row, V, GOLDEN_LOGITS_LIMIT, &r->worst_logits);
+        if (id != c->generated.at[i])
+            fail_msg("%s: %s: token %lld: found %lld, wanted %lld", r->g.name, c->key, (long long)i,
+                     (long long)id, (long long)c->generated.at[i]);
+        ids[n_prompt + i] = id;
+        row = golden_run_step(r, k->plan.func, ids, n_prompt + i, 1);
+    }
+}
+
+static void check_case(Check *k)
+{
+    plan_build(k->r.forward, &k->plan);
+    if (snl_verify(k->r.model.module, k->r.diag) != SNL_OK)
+        fail_msg("%s: %s: %s", k->r.g.name, k->c->key, snl_diag_text(k->r.diag));
+    if (k->c->generated.n) {
+        check_generation(k);
+    } else {
+        check_text(k, 1 << 20);
+        check_text(k, 7);
+    }
+}
+
+static void folder_of_cases(void **state)
+{
+    static Check k;
+    memset(&k, 0, sizeof k);
+    golden_run_open(&k.r, *state);
+    for (SnlOp *op = k.r.forward->first; op; op = op->next)
+        if (op->code == SNL_OP_CHAIN) k.chain = op;
+    int64_t n_links = (int64_t)k.chain->sym[0].n;
+    size_t done = 0;
+    for (size_t i = 0; i < k.r.g.n_cases; i++) {
+        k.c = &k.r.g.cases[i];
+        if (!k.c->applies || !plan_parse(k.r.arena, k.c->plan, n_links, &k.plan)) continue;
+        check_case(&k);
+        done++;
+    }
+    print_message("%s: %zu cases, logits within %.2g, %zu states within %.2g\n", k.r.g.name, done,
+                  k.r.worst_logits, k.r.n_states, k.r.worst_states);
+    assert_true(done > 0);
+    golden_run_close(&k.r);
+}
+
+int main(void)
+{
+    static char path[3 * GOLDEN_MODELS][4096];
+    struct CMUnitTest tests[3 * GOLDEN_MODELS];
+    const char *parent[3] = {golden_data(), golden_shared(), golden_shared()};
+    const char *part[3] = {"", "", "own/"};
+    size_t n = 0;
+    for (int set = 0; set < 3; set++)
+        for (int i = 0; parent[set] && i < GOLDEN_MODELS; i++) {
+            if (set == 2 && strcmp(golden_models[i], "nanochat-nox0ve") == 0) continue; /* not in own/ */
+            snprintf(path[n], sizeof path[n], "%.2000s/%s%s", parent[set], part[set], golden_models[i]);
+            tests[n] = (struct CMUnitTest){golden_models[i], folder_of_cases, NULL, NULL, path[n]};
+            n++;
+        }
+    if (!golden_shared()) printf("note: the full reference set is not there; only tests/data is checked\n");
+    return _cmocka_run_group_tests("golden_newton", tests, n, NULL, NULL);
+}

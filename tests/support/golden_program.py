@@ -1,0 +1,78 @@
+"""One folder of reference cases through the compiled program: the sequential model.
+
+Logits of every position (blocks of 1, of numbers that do not divide T, the compiled one; one thread and
+two), the chain's states, and the greedy generations token for token.
+"""
+from program import (LOGITS_LIMIT, STATES_LIMIT, SCRATCH, Golden, check, close, compile_model, generate,
+                     logits, numbers, read_tensors)
+
+
+def wanted_state(golden, name):
+    """[T, D] or, stored as [S, T, D], in the program's order [T, S, D]."""
+    _, shape, _ = golden.expected[name]
+    values = golden.tensor(name)
+    if len(shape) == 2:
+        return values
+    S, T, D = shape
+    return [values[(s * T + t) * D + i] for t in range(T) for s in range(S) for i in range(D)]
+
+
+def check_states(golden, program, ids, *options):
+    path = SCRATCH / "states.safetensors"
+    generate(program, ids, 0, "--states", path, *options)
+    found = read_tensors(path)
+    path.unlink()
+    worst = 0.0
+    stored = [name for name in golden.expected if name.startswith("h.")]
+    check(stored, f"{golden.name}: no states are stored")
+    for name in stored:
+        check(name in found, f"{golden.name}: the program gives no state {name}")
+        worst = max(worst, close(f"{golden.name}: {name}", numbers(found[name][2]),
+                                 wanted_state(golden, name), STATES_LIMIT))
+    return worst
+
+
+def check_seq(golden, program, case, blocks):
+    ids = golden.ids(case, "tokens")
+    wanted = golden.tensor(case["logits"])
+    worst = 0.0
+    for options in blocks:
+        found = numbers(logits(program, ids, *options))
+        worst = max(worst, close(f"{golden.name}: {case['key']} {' '.join(options)}", found, wanted,
+                                 LOGITS_LIMIT))
+    return worst
+
+
+def check_generation(golden, program, case):
+    prompt = golden.ids(case, "prompt", "prompt_ids")
+    wanted = case["generated"]
+    for options in (("-t", "1"), ("-t", "2", "--block", "3")):
+        found = generate(program, prompt, len(wanted), *options)
+        check(found == wanted, f"{golden.name}: {case['key']} {options}: found {found}, wanted {wanted}")
+    if case.get("logits") is None:
+        return
+    rows = numbers(logits(program, prompt, n=len(wanted)))
+    width = golden.expected[case["logits"]][1][1]
+    close(f"{golden.name}: {case['key']}", rows[(len(prompt) - 1) * width:],
+          golden.tensor(case["logits"]), LOGITS_LIMIT)
+
+
+def check_folder(folder):
+    golden = Golden(folder)
+    program = compile_model(golden.model, golden.name)
+    with_states = compile_model(golden.model, golden.name + "-states", "--keep-states")
+    seq = golden.cases["seq"]
+    T = len(golden.ids(seq, "tokens"))
+    blocks = [("-t", "1"), ("-t", "2"), ("-t", "1", "--block", "1"), ("-t", "2", "--block", "1"),
+              ("-t", "2", "--block", "7"), ("-t", "1", "--block", "5"), ("-t", "3", "--block", str(T - 1))]
+    worst = check_seq(golden, program, seq, blocks)
+    worst = max(worst, check_seq(golden, with_states, seq, blocks[2:5]))
+    note = f"logits within {worst:.1e}"
+    if any(name.startswith("h.") for name in golden.expected):
+        ids = golden.ids(seq, "tokens")
+        states = max(check_states(golden, with_states, ids, "--block", block) for block in ("1", "7", "64"))
+        note += f", states within {states:.1e}"
+    generations = [case for key, case in golden.cases.items() if key.startswith("ar_seq")]
+    for case in generations:
+        check_generation(golden, program, case)
+    return note + f", {len(generations)} generations equal"
