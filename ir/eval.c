@@ -1,4 +1,5 @@
-/* ir/eval.c -- the evaluator's driver: creation, calls, frames, and the caches of weights and states.
+/* ir/eval.c -- the evaluator's driver: creation, calls, frames, and the caches of weights and
+ * states.
  *
  * Ops are dispatched through a table made from ops.def; the rules are in eval_ops.c,
  * eval_attention.c, eval_chain.c and eval_newton.c. */
@@ -7,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Layers call layers at most this deep; the verifier forbids recursion, this bounds unverified IR. */
+/* Layers call layers at most this deep; the verifier forbids recursion, this bounds unverified IR.
+ */
 enum { MAX_DEPTH = 64, ROWS_AT_ONCE = 64 };
 
 static SnlEvalRule *const rules[SNL_OP_COUNT] = {
@@ -102,7 +104,8 @@ SnlStatus snl_eval_weight(SnlEval *eval, const SnlWeight *w, const float **out)
     return SNL_OK;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------ */
+/* ---- frames ------------------------------------------------------------------------------------
+ */
 
 static SnlView view_of(const SnlType *type, int64_t n_tokens, double *at)
 {
@@ -151,8 +154,7 @@ SnlState *snl_frame_state(const SnlFrame *f, SnlState *state)
 SnlState **snl_frame_binding(const SnlFrame *f, const SnlBinding *binding)
 {
     SnlState **out = SNL_NEW_ARRAY(f->arena, SnlState *, binding->n_state);
-    for (size_t i = 0; i < binding->n_state; i++)
-        out[i] = snl_frame_state(f, binding->state[i]);
+    for (size_t i = 0; i < binding->n_state; i++) out[i] = snl_frame_state(f, binding->state[i]);
     return out;
 }
 
@@ -215,7 +217,8 @@ SnlStatus snl_frame_call(SnlFrame *caller, const SnlOp *op, const SnlFunc *func,
     return status;
 }
 
-/* ---- top-level calls --------------------------------------------------------------------------- */
+/* ---- top-level calls ---------------------------------------------------------------------------
+ */
 
 static bool same_type(const SnlType *a, const SnlType *b)
 {
@@ -230,16 +233,18 @@ static SnlStatus check_args(SnlEval *eval, const SnlFunc *func, const SnlTensor 
 {
     if (n_tokens < 1)
         return snl_error(eval->diag, SNL_E_SHAPE, func->loc,
-                         "call of '@%s': number of tokens: found %lld, wanted 1 or more", func->name,
-                         (long long)n_tokens);
+                         "call of '@%s': number of tokens: found %lld, wanted 1 or more",
+                         func->name, (long long)n_tokens);
     for (size_t i = 0; i < func->n_param; i++) {
         const SnlType *want = func->param[i]->type;
-        if (!same_type(args[i].type, want) || (snl_type_has_t(want) && args[i].n_tokens != n_tokens))
-            return snl_error(eval->diag, SNL_E_TYPE, func->param[i]->loc,
-                             "call of '@%s': argument %zu: found %s of %lld tokens, wanted %s of %lld",
-                             func->name, i + 1, snl_type_text(eval->results, args[i].type),
-                             (long long)args[i].n_tokens, snl_type_text(eval->results, want),
-                             (long long)n_tokens);
+        if (!same_type(args[i].type, want) ||
+            (snl_type_has_t(want) && args[i].n_tokens != n_tokens))
+            return snl_error(
+                eval->diag, SNL_E_TYPE, func->param[i]->loc,
+                "call of '@%s': argument %zu: found %s of %lld tokens, wanted %s of %lld",
+                func->name, i + 1, snl_type_text(eval->results, args[i].type),
+                (long long)args[i].n_tokens, snl_type_text(eval->results, want),
+                (long long)n_tokens);
     }
     for (size_t i = 0; i < func->n_state_param; i++)
         if (!states || !states[i] || !states[i]->type)
@@ -255,16 +260,12 @@ SnlStatus snl_eval_call(SnlEval *eval, const SnlFunc *func, const SnlTensor *arg
     snl_arena_destroy(eval->results);
     eval->results = snl_arena_create();
     SNL_TRY(check_args(eval, func, args, states, n_tokens));
-    SnlFrame f = {.eval = eval,
-                  .func = func,
-                  .arena = eval->results,
-                  .n_tokens = n_tokens,
-                  .states = states};
+    SnlFrame f = {
+        .eval = eval, .func = func, .arena = eval->results, .n_tokens = n_tokens, .states = states};
     double **arg = SNL_NEW_ARRAY(f.arena, double *, func->n_param);
     for (size_t i = 0; i < func->n_param; i++) arg[i] = args[i].at;
     SNL_TRY(run_body(&f, arg));
     for (size_t i = 0; i < func->n_result; i++)
-        out_results[i] =
-            (SnlTensor){func->result[i], n_tokens, f.value[snl_in(func->last, i)->id]};
+        out_results[i] = (SnlTensor){func->result[i], n_tokens, f.value[snl_in(func->last, i)->id]};
     return SNL_OK;
 }

@@ -21,8 +21,8 @@ static SnlStatus cache_of(SnlFrame *f, const SnlOp *op, int64_t m, int64_t heads
     if (type->rank != 4 || type->dim[0] != 2 || type->dim[1] != heads || type->dim[3] != width)
         return snl_error(f->eval->diag, SNL_E_SHAPE, op->loc,
                          "%s: state '@%s': found %s, wanted f32[2, %lld, context, %lld]",
-                         snl_op_info[op->code].text, state->name,
-                         snl_type_text(f->arena, type), (long long)heads, (long long)width);
+                         snl_op_info[op->code].text, state->name, snl_type_text(f->arena, type),
+                         (long long)heads, (long long)width);
     *out = (Cache){snl_eval_state(f->eval, state), heads, type->dim[2], width};
     return SNL_OK;
 }
@@ -118,8 +118,10 @@ static SnlStatus write_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t p
     for (int64_t t = 0; t < k.rows; t++)
         for (int64_t g = 0; g < G; g++) {
             size_t bytes = (size_t)cache.width * sizeof(double);
-            memcpy(cache_row(&cache, 0, g, pos + t), snl_view_row(&k, t, m) + g * cache.width, bytes);
-            memcpy(cache_row(&cache, 1, g, pos + t), snl_view_row(&v, t, m) + g * cache.width, bytes);
+            memcpy(cache_row(&cache, 0, g, pos + t), snl_view_row(&k, t, m) + g * cache.width,
+                   bytes);
+            memcpy(cache_row(&cache, 1, g, pos + t), snl_view_row(&v, t, m) + g * cache.width,
+                   bytes);
         }
     return SNL_OK;
 }
@@ -133,7 +135,8 @@ SnlStatus snl_eval_op_kv_write(SnlFrame *f, const SnlOp *op)
     return SNL_OK;
 }
 
-/* ---- rope --------------------------------------------------------------------------------------- */
+/* ---- rope ---------------------------------------------------------------------------------------
+ */
 
 SnlStatus snl_eval_op_rope_table(SnlFrame *f, const SnlOp *op)
 {

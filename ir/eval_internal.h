@@ -1,7 +1,9 @@
-/* ir/eval_internal.h -- what the files of the evaluator share: frames, views, one function per rule.
+/* ir/eval_internal.h -- what the files of the evaluator share: frames, views, one function per
+ * rule.
  *
- * A frame is one running call of a function: its values (by value id), the module states bound to its
- * state parameters, and an arena that dies with it. Nothing here is visible outside ir/eval*.c. */
+ * A frame is one running call of a function: its values (by value id), the module states bound to
+ * its state parameters, and an arena that dies with it. Nothing here is visible outside ir/eval*.c.
+ */
 #ifndef SNL_IR_EVAL_INTERNAL_H
 #define SNL_IR_EVAL_INTERNAL_H
 
@@ -18,7 +20,8 @@ typedef struct SnlFrame {
     int depth;
 } SnlFrame;
 
-/* Passes may drop and renumber weights and states while an evaluator lives: an entry says whose it is. */
+/* Passes may drop and renumber weights and states while an evaluator lives: an entry says whose it
+ * is. */
 typedef struct SnlWeightCache {
     const SnlWeight *of;
     float *at; /* NULL until read */
@@ -34,7 +37,7 @@ struct SnlEval {
     const SnlModule *module;
     SnlWeightSource *source;
     SnlDiag *diag;
-    SnlArena *results; /* frame of the last top-level call */
+    SnlArena *results;      /* frame of the last top-level call */
     SnlWeightCache *weight; /* by weight id */
     size_t n_weight;
     SnlStateCache *state; /* by state id */
@@ -66,12 +69,15 @@ SnlStatus snl_eval_weight(SnlEval *eval, const SnlWeight *w, const float **out);
 /* Weights of a symbol group in an array of max(n, 1); entries are NULL when the group is absent. */
 SnlStatus snl_frame_weights(const SnlFrame *f, const SnlOp *op, int group, const float ***out);
 /* Of an array of n that members share when n == 1. */
-static inline size_t snl_member(size_t n, int64_t m) { return n <= 1 ? 0 : (size_t)m; }
+static inline size_t snl_member(size_t n, int64_t m)
+{
+    return n <= 1 ? 0 : (size_t)m;
+}
 /* Members an op works on: the largest count among its first operand and its group 0. */
 int64_t snl_op_members(const SnlOp *op, const SnlView *x);
 
-/* Runs `func` in a frame of its own. `args` are arrays of its value parameters; results are copied to
- * out[0..n_result). `states` are module states. */
+/* Runs `func` in a frame of its own. `args` are arrays of its value parameters; results are copied
+ * to out[0..n_result). `states` are module states. */
 SnlStatus snl_frame_call(SnlFrame *caller, const SnlOp *op, const SnlFunc *func,
                          double *const *args, SnlState *const *states, bool read_only,
                          double *const *out);

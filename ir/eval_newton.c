@@ -1,13 +1,13 @@
 /* ir/eval_newton.c -- the `newton` op, from its definition (design page on SNLP).
  *
- * Units f_0..f_{n-1}; states s_0 = h (fixed), s_1..s_n. One sweep evaluates o_j = f_j(s_j) for every
- * unit whose input may have changed, then corrects in order:
+ * Units f_0..f_{n-1}; states s_0 = h (fixed), s_1..s_n. One sweep evaluates o_j = f_j(s_j) for
+ * every unit whose input may have changed, then corrects in order:
  *
  *     s'_1 = o_0,   s'_{j+1} = o_j + (1 - damping) A_j (s'_j - s_j)
  *
- * A_j is the surrogate of unit j's layer (or of the op's `surrogate` word: identity or zero). After k
- * sweeps s_1..s_k are the sequential states, whatever A is. Which states a unit's evaluations read and
- * write is said in eval.h. */
+ * A_j is the surrogate of unit j's layer (or of the op's `surrogate` word: identity or zero). After
+ * k sweeps s_1..s_k are the sequential states, whatever A is. Which states a unit's evaluations
+ * read and write is said in eval.h. */
 #include "ir/eval_internal.h"
 
 #include <string.h>
@@ -126,7 +126,8 @@ static SnlStatus surrogate_of(const Newton *nw, size_t j, SnlSurrogateKind *kind
 }
 
 /* y += keep * J (a - b), J [S, S] acting on the stream index of [T, S, D]. */
-static void add_streams(const Newton *nw, const float *J, const double *a, const double *b, double *y)
+static void add_streams(const Newton *nw, const float *J, const double *a, const double *b,
+                        double *y)
 {
     const SnlType *type = snl_in(nw->op, 0)->type;
     int64_t S = snl_type_members(type), D = snl_type_width(type), rows = nw->elems / (S * D);
@@ -158,9 +159,12 @@ static SnlStatus correct(Newton *nw, size_t j)
         for (int64_t i = 0; i < nw->elems; i++)
             y[i] += nw->keep * (double)w[i % width] * (a[i] - b[i]);
         break;
-    case SNL_SURROGATE_STREAMS: add_streams(nw, w, a, b, y); break;
+    case SNL_SURROGATE_STREAMS:
+        add_streams(nw, w, a, b, y);
+        break;
     case SNL_SURROGATE_ZERO:
-    case SNL_SURROGATE_NONE: break;
+    case SNL_SURROGATE_NONE:
+        break;
     }
     return SNL_OK;
 }
@@ -191,7 +195,8 @@ static SnlStatus start(Newton *nw)
     size_t bytes = (size_t)nw->elems * sizeof(double);
     for (size_t j = 1; nw->warm && j < nw->n; j++) memcpy(nw->s[j], warm_state(nw, j), bytes);
     for (size_t j = nw->n; nw->batch_fwd && j-- > 0;) {
-        /* From the last unit down: s_{j+1} may be overwritten once unit j + 1 has read s_{j+1} = h. */
+        /* From the last unit down: s_{j+1} may be overwritten once unit j + 1 has read s_{j+1} = h.
+         */
         SNL_TRY(run_unit(nw, j, 0, nw->corrected, nw->o[j]));
         memcpy(nw->s[j + 1], nw->o[j], bytes);
     }

@@ -1,7 +1,7 @@
 /* ir/eval_ops.c -- one function per rule of ops.def for everything but attention, rope and layers.
  *
- * Each works row by row over [T, D] or [T, M, D]; an operand without members is shared by all. Letters
- * as in ops.def. Sums run in double, in index order. */
+ * Each works row by row over [T, D] or [T, M, D]; an operand without members is shared by all.
+ * Letters as in ops.def. Sums run in double, in index order. */
 #include "ir/eval_internal.h"
 
 #include <math.h>
@@ -16,9 +16,10 @@ SnlStatus snl_eval_op_embed(SnlFrame *f, const SnlOp *op)
     for (int64_t t = 0; t < out.rows; t++) {
         double id = ids.at[t];
         if (!(id >= 0 && id < (double)vocab))
-            return snl_error(f->eval->diag, SNL_E_NUMERIC, op->loc,
-                             "embed: token id of row %lld out of range: found %.17g, wanted 0 to %lld",
-                             (long long)t, id, (long long)(vocab - 1));
+            return snl_error(
+                f->eval->diag, SNL_E_NUMERIC, op->loc,
+                "embed: token id of row %lld out of range: found %.17g, wanted 0 to %lld",
+                (long long)t, id, (long long)(vocab - 1));
         for (int64_t i = 0; i < out.width; i++)
             snl_view_row(&out, t, 0)[i] = (double)w[(int64_t)id * out.width + i];
     }
@@ -155,7 +156,10 @@ SnlStatus snl_eval_op_scale(SnlFrame *f, const SnlOp *op)
     return SNL_OK;
 }
 
-static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+static double sigmoid(double x)
+{
+    return 1.0 / (1.0 + exp(-x));
+}
 
 static double unary(SnlOpCode code, double x, double cap)
 {

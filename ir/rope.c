@@ -3,7 +3,8 @@
  * Base: f_j = theta^(-2j/d). `linear` divides all by `factor`. `llama3` (the rule published with
  * Llama 3.1) looks at each wavelength 2 pi / f_j: shorter than original_context / high_freq_factor
  * stays, longer than original_context / low_freq_factor is divided by `factor`, and between the two
- * the results are blended linearly in original_context / wavelength. Shared by evaluator and emitter. */
+ * the results are blended linearly in original_context / wavelength. Shared by evaluator and
+ * emitter. */
 #include "ir/eval.h"
 
 #include <math.h>

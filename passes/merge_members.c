@@ -106,19 +106,14 @@ static bool is_candidate(const Members *mm, const SnlOp *op)
     return true;
 }
 
-/* Attributes that members may have each its own of. */
-static bool is_per_member(SnlOpCode code, const char *key)
-{
-    return code == SNL_OP_ATTENTION && strcmp(key, "window") == 0;
-}
-
 static bool attrs_fit(const SnlOp *a, const SnlOp *b)
 {
     SnlAttrs x = snl_attrs_copy(a->func->module, &a->attrs);
     SnlAttrs y = snl_attrs_copy(a->func->module, &b->attrs);
-    if (is_per_member(a->code, "window")) {
-        snl_attr_remove(&x, "window");
-        snl_attr_remove(&y, "window");
+    const char *own = snl_op_member_attr(a->code);
+    if (own) {
+        snl_attr_remove(&x, own);
+        snl_attr_remove(&y, own);
     }
     return snl_attrs_equal(&x, &y);
 }
@@ -348,28 +343,23 @@ static void merge_symbols(Members *mm, SnlOp *into)
     }
 }
 
-/* Windows of the members: one number when they agree, else a list in which "no window" is the length
- * of the cache. */
-static void merge_windows(Members *mm, SnlOp *into)
+/* The attribute that members may have each their own of: left alone when they agree, else a list. */
+static void merge_own_attr(Members *mm, SnlOp *into)
 {
     SnlModule *m = mm->f->module;
+    const char *key = snl_op_member_attr(into->code);
     bool differ = false;
     SnlAttrValue list = {.kind = SNL_ATTR_LIST};
     list.list.n = mm->member.n;
     list.list.at = SNL_NEW_ARRAY(m->arena, SnlAttrValue, mm->member.n);
-    for (size_t j = 0; j < mm->member.n; j++) {
-        const SnlOp *op = mm->member.at[j];
-        const SnlType *cache = op->sym[0].state[0]->type;
-        int64_t none = cache && cache->rank == 4 ? cache->dim[2] : INT32_MAX;
-        SnlAttrValue *w = &list.list.at[j];
-        w->kind = SNL_ATTR_INT;
-        w->i = snl_attr_find(&op->attrs, "window") ? snl_attr_int_at(&op->attrs, "window", 0, none)
-                                                   : none;
-        differ |= !snl_attr_find(&op->attrs, "window") !=
-                      !snl_attr_find(&mm->member.at[0]->attrs, "window") ||
-                  w->i != list.list.at[0].i;
+    for (size_t j = 0; key && j < mm->member.n; j++) {
+        int64_t value = snl_op_member_attr_value(mm->member.at[j]);
+        list.list.at[j] = (SnlAttrValue){.kind = SNL_ATTR_INT, .i = value};
+        differ |= !snl_attr_find(&mm->member.at[j]->attrs, key) !=
+                      !snl_attr_find(&mm->member.at[0]->attrs, key) ||
+                  value != list.list.at[0].i;
     }
-    if (differ) snl_attr_set(m, &into->attrs, "window", list);
+    if (differ) snl_attr_set(m, &into->attrs, key, list);
 }
 
 static SnlOp *build(Members *mm, SnlOp *before)
@@ -382,7 +372,7 @@ static SnlOp *build(Members *mm, SnlOp *before)
     op->attrs = snl_attrs_copy(mm->f->module, &first->attrs);
     for (size_t i = 0; i < first->n_in; i++) snl_op_add_in(op, in[i]);
     merge_symbols(mm, op);
-    if (op->code == SNL_OP_ATTENTION) merge_windows(mm, op);
+    merge_own_attr(mm, op);
     const char *name = NULL;
     if (first->n_out) {
         const SnlOp *last = mm->member.at[mm->member.n - 1];

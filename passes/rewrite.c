@@ -171,6 +171,19 @@ bool snl_op_same(const SnlOp *a, const SnlOp *b)
     return snl_op_same_shape(a, b);
 }
 
+const char *snl_op_member_attr(SnlOpCode code)
+{
+    return code == SNL_OP_ATTENTION ? "window" : NULL;
+}
+
+int64_t snl_op_member_attr_value(const SnlOp *op)
+{
+    /* No window is one as long as the cache. */
+    const SnlType *cache = op->sym[0].state[0]->type;
+    int64_t none = cache && cache->rank == 4 ? cache->dim[2] : INT32_MAX;
+    return snl_attr_int_at(&op->attrs, "window", 0, none);
+}
+
 void snl_op_states(const SnlOp *op, SnlStateVisit *visit, void *user)
 {
     bool writes = (snl_op_info[op->code].flags & SNL_EFFECT) != 0;

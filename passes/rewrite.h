@@ -49,6 +49,11 @@ bool snl_op_same_shape(const SnlOp *a, const SnlOp *b);
 bool snl_op_same(const SnlOp *a, const SnlOp *b);
 bool snl_symbols_equal(char letter, const SnlSymbols *a, const SnlSymbols *b);
 
+/* The integer attribute of which each member of an op may have its own (attention: window); NULL: there
+ * is none. Its value for an op with one member; absent gives the number that means the same. */
+const char *snl_op_member_attr(SnlOpCode code);
+int64_t snl_op_member_attr_value(const SnlOp *op);
+
 /* States as dense indices of one function: the module's first, then the function's parameters. */
 static inline size_t snl_state_slot(const SnlFunc *f, const SnlState *state)
 {

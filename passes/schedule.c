@@ -471,6 +471,18 @@ static void mark_own_rows(Scheduler *s, SnlOp *attention)
 
 /* ---- whole functions -------------------------------------------------------------------------------------- */
 
+/* A copy of `v` before `ret`. Rounded numbers are rounded once more, which changes none of them and keeps
+ * their type. */
+static SnlValue *copy_result(Scheduler *s, SnlOp *ret, SnlValue *v)
+{
+    bool rounded = v->type->dtype != SNL_F32;
+    SnlOp *copy = snl_op_create(s->func, ret, rounded ? SNL_OP_CAST : SNL_OP_LINCOMB);
+    snl_op_add_in(copy, v);
+    if (rounded)
+        snl_attr_set_word(s->module, &copy->attrs, "to", snl_dtype_info[v->type->dtype].text);
+    return snl_op_finish(copy, "result");
+}
+
 /* Every result gets an op of its own that writes it straight into the caller's buffer. */
 static void own_results(Scheduler *s)
 {
@@ -485,9 +497,7 @@ static void own_results(Scheduler *s)
         if (direct && (v->def->code != SNL_OP_LINEAR || linear_work(v->def) > SMALL_LINEAR) &&
             !feeds_whole_row(v, 2))
             continue;
-        SnlOp *copy = snl_op_create(s->func, ret, SNL_OP_LINCOMB);
-        snl_op_add_in(copy, v);
-        snl_op_set_in(ret, i, snl_op_finish(copy, "result"));
+        snl_op_set_in(ret, i, copy_result(s, ret, v));
     }
 }
 

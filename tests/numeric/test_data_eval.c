@@ -1,5 +1,5 @@
-/* tests/numeric/test_data_eval.c -- the reference cases that the repository carries (tests/data), through
- * frontend and evaluator. */
+/* tests/numeric/test_data_eval.c -- the reference cases that the repository carries (tests/data),
+ * through frontend and evaluator. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -23,7 +23,7 @@ int main(void)
 {
     struct CMUnitTest tests[GOLDEN_MODELS];
     for (int i = 0; i < GOLDEN_MODELS; i++)
-        tests[i] = (struct CMUnitTest){golden_models[i], sequential, NULL, NULL,
-                                       (void *)golden_models[i]};
+        tests[i] =
+            (struct CMUnitTest){golden_models[i], sequential, NULL, NULL, (void *)golden_models[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

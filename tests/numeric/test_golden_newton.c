@@ -1,5 +1,6 @@
-/* tests/numeric/test_golden_newton.c -- the evaluator's `newton` against the stored cases: every case whose
- * plan does not fuse layers. Always on tests/data; on the full set and its own/ part when they are there. */
+/* tests/numeric/test_golden_newton.c -- the evaluator's `newton` against the stored cases: every
+ * case whose plan does not fuse layers. Always on tests/data; on the full set and its own/ part
+ * when they are there. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,10 +22,13 @@ typedef struct Check {
     const SnlOp *chain; /* of @forward */
 } Check;
 
-/* ---- states ---------------------------------------------------------------------------------------- */
+/* ---- states
+ * ---------------------------------------------------------------------------------------- */
 
-/* After the last sweep s_{j+1} is `<hs_prefix>j`; units are counted through all windows of the plan. */
-static void check_states(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+/* After the last sweep s_{j+1} is `<hs_prefix>j`; units are counted through all windows of the
+ * plan. */
+static void check_states(void *user, const SnlOp *op, int64_t sweep, size_t link,
+                         const SnlTensor *value)
 {
     Check *k = user;
     size_t first = 0;
@@ -43,7 +47,8 @@ static void check_states(void *user, const SnlOp *op, int64_t sweep, size_t link
 }
 
 /* The prompt's last sequential states are where `warm` starts. */
-static void fill_warm(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+static void fill_warm(void *user, const SnlOp *op, int64_t sweep, size_t link,
+                      const SnlTensor *value)
 {
     Check *k = user;
     (void)sweep;
@@ -58,7 +63,8 @@ static void fill_warm(void *user, const SnlOp *op, int64_t sweep, size_t link, c
     }
 }
 
-/* ---- cases ----------------------------------------------------------------------------------------- */
+/* ---- cases
+ * ----------------------------------------------------------------------------------------- */
 
 static void check_text(Check *k, int64_t block)
 {
@@ -92,7 +98,8 @@ static void check_generation(Check *k)
     for (int64_t i = 0; i < (int64_t)c->generated.n; i++) {
         int64_t id = golden_argmax(row, V);
         if (c->has_logits)
-            golden_compare(r, c->key, &c->logits, i * V, row, V, GOLDEN_LOGITS_LIMIT, &r->worst_logits);
+            golden_compare(r, c->key, &c->logits, i * V, row, V, GOLDEN_LOGITS_LIMIT,
+                           &r->worst_logits);
         if (id != c->generated.at[i])
             fail_msg("%s: %s: token %lld: found %lld, wanted %lld", r->g.name, c->key, (long long)i,
                      (long long)id, (long long)c->generated.at[i]);
@@ -144,11 +151,14 @@ int main(void)
     size_t n = 0;
     for (int set = 0; set < 3; set++)
         for (int i = 0; parent[set] && i < GOLDEN_MODELS; i++) {
-            if (set == 2 && strcmp(golden_models[i], "nanochat-nox0ve") == 0) continue; /* not in own/ */
-            snprintf(path[n], sizeof path[n], "%.2000s/%s%s", parent[set], part[set], golden_models[i]);
+            if (set == 2 && strcmp(golden_models[i], "nanochat-nox0ve") == 0)
+                continue; /* not in own/ */
+            snprintf(path[n], sizeof path[n], "%.2000s/%s%s", parent[set], part[set],
+                     golden_models[i]);
             tests[n] = (struct CMUnitTest){golden_models[i], folder_of_cases, NULL, NULL, path[n]};
             n++;
         }
-    if (!golden_shared()) printf("note: the full reference set is not there; only tests/data is checked\n");
+    if (!golden_shared())
+        printf("note: the full reference set is not there; only tests/data is checked\n");
     return _cmocka_run_group_tests("golden_newton", tests, n, NULL, NULL);
 }

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_models[GOLDEN_MODELS] = {
-    "llama",        "qwen2",        "qwen3",           "nanochat-full",
-    "nanochat-gqa", "nanochat-mhc", "nanochat-nox0ve", "nanochat-win"};
+const char *const golden_models[GOLDEN_MODELS] = {"llama",           "qwen2",        "qwen3",
+                                                  "nanochat-full",   "nanochat-gqa", "nanochat-mhc",
+                                                  "nanochat-nox0ve", "nanochat-win"};
 
 enum { PATH_ROOM = 4096, MAX_FILE = 64 << 20 };
 
@@ -99,7 +99,8 @@ bool golden_tensor(const Golden *g, const char *name, GoldenTensor *out)
 double golden_at(const GoldenTensor *tensor, int64_t i)
 {
     const uint8_t *b = tensor->bytes + 4 * i;
-    uint32_t bits = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+    uint32_t bits =
+        (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
     int32_t id;
     float x;
     memcpy(&id, &bits, sizeof id);

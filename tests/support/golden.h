@@ -1,9 +1,10 @@
-/* tests/support/golden.h -- the stored reference cases: cases.json and expected.safetensors of a folder.
+/* tests/support/golden.h -- the stored reference cases: cases.json and expected.safetensors of a
+ * folder.
  *
  * Folders: <shared>/golden/<model> (shared: $SNL_SHARED, else ../shared beside the repository),
- * <shared>/golden/own/<model> (config and weights in `model_dir`), and the small copies in tests/data/.
- * The reader here is the tests' own, so that a mistake in the product's reader cannot hide. Anything
- * malformed ends the test. */
+ * <shared>/golden/own/<model> (config and weights in `model_dir`), and the small copies in
+ * tests/data/. The reader here is the tests' own, so that a mistake in the product's reader cannot
+ * hide. Anything malformed ends the test. */
 #ifndef SNL_TESTS_GOLDEN_H
 #define SNL_TESTS_GOLDEN_H
 

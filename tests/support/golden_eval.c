@@ -56,7 +56,8 @@ void golden_compare(const GoldenRun *r, const char *what, const GoldenTensor *wa
         double error = fabs(got[i] - golden_at(want, from + i));
         if (!(error <= limit))
             fail_msg("%s: %s: element %lld of '%s': found %.9g, wanted %.9g (limit %g)", r->g.name,
-                     what, (long long)(from + i), want->name, got[i], golden_at(want, from + i), limit);
+                     what, (long long)(from + i), want->name, got[i], golden_at(want, from + i),
+                     limit);
         if (error > *worst) *worst = error;
     }
 }
@@ -83,7 +84,8 @@ int64_t golden_argmax(const double *x, int64_t n)
 }
 
 /* Chain state `link` (0: input) against x0 or h.<link-1>. */
-static void check_state(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+static void check_state(void *user, const SnlOp *op, int64_t sweep, size_t link,
+                        const SnlTensor *value)
 {
     (void)op;
     (void)sweep;
@@ -129,7 +131,8 @@ static void check_generation(GoldenRun *r, const GoldenCase *c)
             fail_msg("%s: %s: token %zu: found %lld, wanted %lld", r->g.name, c->key, i,
                      (long long)id, (long long)c->generated.at[i]);
         ids[c->prompt.n + i] = id;
-        if (i + 1 < c->generated.n) row = golden_run_step(r, r->forward, ids, n_prompt + (int64_t)i, 1);
+        if (i + 1 < c->generated.n)
+            row = golden_run_step(r, r->forward, ids, n_prompt + (int64_t)i, 1);
     }
 }
 
@@ -149,7 +152,7 @@ void golden_eval_sequential(const char *folder)
             n_generations++;
         }
     assert_true(n_generations > 0);
-    print_message("%s: logits within %.2g, chain states within %.2g, %zu generations equal\n", r.g.name,
-                  r.worst_logits, r.worst_states, n_generations);
+    print_message("%s: logits within %.2g, chain states within %.2g, %zu generations equal\n",
+                  r.g.name, r.worst_logits, r.worst_states, n_generations);
     golden_run_close(&r);
 }

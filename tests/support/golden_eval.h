@@ -24,7 +24,8 @@ typedef struct GoldenRun {
 
 void golden_run_open(GoldenRun *r, const char *folder);
 void golden_run_close(GoldenRun *r);
-/* Calls func(tokens, pos) on ids[first, first + n) at position `first`; gives the logits, [n, vocab]. */
+/* Calls func(tokens, pos) on ids[first, first + n) at position `first`; gives the logits, [n,
+ * vocab]. */
 const double *golden_run_step(GoldenRun *r, const SnlFunc *func, const int64_t *ids, int64_t first,
                               int64_t n);
 /* got[0..n) against elements from.. of `want`; ends the test on a difference. */
@@ -37,7 +38,8 @@ void golden_compare_state(GoldenRun *r, const char *what, const GoldenTensor *wa
 int64_t golden_argmax(const double *x, int64_t n);
 
 /* Opens the folder's model and checks its `seq` case (logits, chain states, in several splits into
- * calls) and all its `ar_seq*` cases (tokens, and logits where stored). Ends the test on a difference. */
+ * calls) and all its `ar_seq*` cases (tokens, and logits where stored). Ends the test on a
+ * difference. */
 void golden_eval_sequential(const char *folder);
 
 #endif

@@ -103,7 +103,8 @@ void assert_near(const double *got, const double *want, size_t n, double limit)
 {
     for (size_t i = 0; i < n; i++)
         if (!(fabs(got[i] - want[i]) <= limit))
-            fail_msg("element %zu: found %.17g, wanted %.17g (limit %g)", i, got[i], want[i], limit);
+            fail_msg("element %zu: found %.17g, wanted %.17g (limit %g)", i, got[i], want[i],
+                     limit);
 }
 
 /* xorshift64*: any seed but 0. */

@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- text ---------------------------------------------------------------------------------------- */
+/* ---- text
+ * ---------------------------------------------------------------------------------------- */
 
 static bool parse_word(char *word, int64_t n_links, PlanIr *p, PlanWindow *w)
 {
@@ -27,7 +28,8 @@ static bool parse_word(char *word, int64_t n_links, PlanIr *p, PlanWindow *w)
         w->sweeps = w->end - w->begin;
     } else if (word[0] == 'K') {
         w->sweeps = strtoll(word + 1, NULL, 10);
-    } else if (strcmp(word, "h0") == 0 || strcmp(word, "batch_fwd") == 0 || strcmp(word, "warm") == 0) {
+    } else if (strcmp(word, "h0") == 0 || strcmp(word, "batch_fwd") == 0 ||
+               strcmp(word, "warm") == 0) {
         w->init = word;
     } else if (strncmp(word, "damping=", 8) == 0) {
         w->damping = strtod(word + 8, NULL);
@@ -53,13 +55,15 @@ bool plan_parse(SnlArena *arena, const char *text, int64_t n_links, PlanIr *out)
         assert_true(out->n_windows < PLAN_WINDOWS);
         PlanWindow *w = &out->window[out->n_windows++];
         *w = (PlanWindow){.sweeps = 1, .init = "h0", .surrogate = ""};
-        for (char *word = strtok_r(part, " ", &save_word); word; word = strtok_r(NULL, " ", &save_word))
+        for (char *word = strtok_r(part, " ", &save_word); word;
+             word = strtok_r(NULL, " ", &save_word))
             if (!parse_word(word, n_links, out, w)) return false;
     }
     return out->n_windows > 0;
 }
 
-/* ---- building -------------------------------------------------------------------------------------- */
+/* ---- building
+ * -------------------------------------------------------------------------------------- */
 
 typedef struct Cut {
     SnlModule *m;
@@ -75,7 +79,8 @@ static SnlState *state_named(SnlModule *m, const char *name, const SnlType *type
     return found ? found : snl_module_state(m, name, type);
 }
 
-/* The binding of one unit; for kv = sweep a set of states for each evaluation, shared by all plans. */
+/* The binding of one unit; for kv = sweep a set of states for each evaluation, shared by all plans.
+ */
 static SnlBinding bind_unit(const Cut *c, const PlanWindow *w, const SnlOp *newton, int64_t link)
 {
     const SnlBinding *own = &c->chain->sym[0].bind[link];
@@ -85,7 +90,8 @@ static SnlBinding bind_unit(const Cut *c, const PlanWindow *w, const SnlOp *newt
     bool warm = strcmp(w->init, "warm") == 0 && unit > 0;
     for (size_t i = 0; i < n - warm; i++) {
         const char *name = snl_arena_printf(c->m->arena, "%s.e%zu", own->state[i % P]->name, i / P);
-        b.state[i] = c->plan->corrected ? own->state[i] : state_named(c->m, name, own->state[i % P]->type);
+        b.state[i] =
+            c->plan->corrected ? own->state[i] : state_named(c->m, name, own->state[i % P]->type);
     }
     if (warm) {
         const SnlType *h = c->h->type;

@@ -1,5 +1,6 @@
-/* tests/support/plan_ir.h -- a plan without fusion turned into IR by the shortest way: the chain of a copy
- * of @forward cut into chain and `newton` ops. For tests of the evaluator, apart from the product's passes. */
+/* tests/support/plan_ir.h -- a plan without fusion turned into IR by the shortest way: the chain of
+ * a copy of @forward cut into chain and `newton` ops. For tests of the evaluator, apart from the
+ * product's passes. */
 #ifndef SNL_TESTS_PLAN_IR_H
 #define SNL_TESTS_PLAN_IR_H
 
@@ -22,10 +23,11 @@ typedef struct PlanIr {
     SnlFunc *func;
 } PlanIr;
 
-/* false: a plan this does not build (fusion, avg, compat, diag); `n_links` is the chain's length. */
+/* false: a plan this does not build (fusion, avg, compat, diag); `n_links` is the chain's length.
+ */
 bool plan_parse(SnlArena *arena, const char *text, int64_t n_links, PlanIr *out);
-/* Adds a function to the module of `forward`. Units of kv = corrected share the chain's own states, those of
- * kv = sweep have their own. */
+/* Adds a function to the module of `forward`. Units of kv = corrected share the chain's own states,
+ * those of kv = sweep have their own. */
 void plan_build(const SnlFunc *forward, PlanIr *plan);
 
 #endif

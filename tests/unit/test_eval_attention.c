@@ -1,5 +1,5 @@
-/* tests/unit/test_eval_attention.c -- attention, kv_write and rope: windows, grouped heads, members,
- * and that the split of a text into calls never shows. */
+/* tests/unit/test_eval_attention.c -- attention, kv_write and rope: windows, grouped heads,
+ * members, and that the split of a text into calls never shows. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -50,8 +50,7 @@ static void by_definition(const double *q, const double *k, const double *v, int
             int g = h / (H / G);
             for (int j = 0; j <= t; j++) {
                 double dot = 0;
-                for (int i = 0; i < W; i++)
-                    dot += q[(t * H + h) * W + i] * k[(j * G + g) * W + i];
+                for (int i = 0; i < W; i++) dot += q[(t * H + h) * W + i] * k[(j * G + g) * W + i];
                 bool seen = window < 0 || t - j <= window;
                 sum += e[j] = seen ? exp(dot * scale) : 0;
             }
@@ -83,9 +82,9 @@ static void run_split(IrText *t, const char *func, Text *x, const int *sizes, do
     snl_eval_reset(t->eval);
     for (; *sizes; pos += *sizes++) {
         double p = pos;
-        const double *y = ir_text_call(
-            t, func, *sizes,
-            ARGS(x->q + pos * H * W, x->k + pos * G * W, x->v + pos * G * W, &p), 0);
+        const double *y =
+            ir_text_call(t, func, *sizes,
+                         ARGS(x->q + pos * H * W, x->k + pos * G * W, x->v + pos * G * W, &p), 0);
         memcpy(out + pos * H * W, y, (size_t)(*sizes * H * W) * sizeof(double));
     }
     assert_int_equal(pos, C);
@@ -132,14 +131,16 @@ static void attention_by_hand(void **state)
 {
     (void)state;
     IrText t;
-    ir_text_open(&t, "module @m\n"
-                     "state @kv : f32[2, 1, 4, 1]\n"
-                     "func @f(%q: f32[T, 1], %k: f32[T, 1], %v: f32[T, 1], %pos: index) -> f32[T, 1] {\n"
-                     "  %a = attention %q, %k, %v, %pos, @kv {heads = 1, kv_heads = 1} : f32[T, 1]\n"
-                     "  return %a\n}\n");
+    ir_text_open(
+        &t, "module @m\n"
+            "state @kv : f32[2, 1, 4, 1]\n"
+            "func @f(%q: f32[T, 1], %k: f32[T, 1], %v: f32[T, 1], %pos: index) -> f32[T, 1] {\n"
+            "  %a = attention %q, %k, %v, %pos, @kv {heads = 1, kv_heads = 1} : f32[T, 1]\n"
+            "  return %a\n}\n");
     assert_near(ir_text_call(&t, "f", 2, ARGS(D(5, 1), D(log(3), 0), D(8, 4), D(0)), 0), D(8, 7), 2,
                 1e-14);
-    /* It only read: the cache is still empty. At position 1 the cached key 0 has score 0, value 0. */
+    /* It only read: the cache is still empty. At position 1 the cached key 0 has score 0, value 0.
+     */
     assert_near(ir_text_call(&t, "f", 1, ARGS(D(1), D(log(3)), D(8), D(1)), 0), D(6), 1, 1e-14);
     ir_text_close(&t);
 }
@@ -182,11 +183,11 @@ static void kv_write_layout(void **state)
                      "func @f(%k: f32[T, 4], %v: f32[T, 4], %pos: index) {\n"
                      "  kv_write %k, %v, %pos, @kv\n"
                      "  return\n}\n");
-    ir_text_call(&t, "f", 2, ARGS(D(1, 2, 3, 4, 5, 6, 7, 8), D(11, 12, 13, 14, 15, 16, 17, 18), D(1)),
-                 0);
+    ir_text_call(&t, "f", 2,
+                 ARGS(D(1, 2, 3, 4, 5, 6, 7, 8), D(11, 12, 13, 14, 15, 16, 17, 18), D(1)), 0);
     assert_near(ir_text_state(&t, "kv"),
-                D(0, 0, 1, 2, 5, 6, 0, 0, 3, 4, 7, 8, 0, 0, 11, 12, 15, 16, 0, 0, 13, 14, 17, 18), 24,
-                0);
+                D(0, 0, 1, 2, 5, 6, 0, 0, 3, 4, 7, 8, 0, 0, 11, 12, 15, 16, 0, 0, 13, 14, 17, 18),
+                24, 0);
     ir_text_close(&t);
 }
 
@@ -225,28 +226,28 @@ static void rope_rotates_halves(void **state)
 {
     (void)state;
     IrText t;
-    ir_text_open(
-        &t, "module @m\n"
-            "func @table(%pos: index) -> f32[T, 4], f32[T, 4] {\n"
-            "  %a = rope_table %pos {theta = 100.0, width = 4} : f32[T, 4]\n"
-            "  %b = rope_table %pos {inverse, theta = 100.0, width = 4} : f32[T, 4]\n"
-            "  return %a, %b\n}\n"
-            "func @rotate(%x: f32[T, 8], %pos: index) -> f32[T, 8] {\n"
-            "  %a = rope_table %pos {theta = 100.0, width = 4} : f32[T, 4]\n"
-            "  %y = rope %x, %a {heads = 2} : f32[T, 8]\n"
-            "  return %y\n}\n"
-            "func @back(%x: f32[T, 8], %pos: index) -> f32[T, 8] {\n"
-            "  %a = rope_table %pos {theta = 100.0, width = 4} : f32[T, 4]\n"
-            "  %b = rope_table %pos {inverse, theta = 100.0, width = 4} : f32[T, 4]\n"
-            "  %y = rope %x, %a {heads = 2} : f32[T, 8]\n"
-            "  %z = rope %y, %b {heads = 2} : f32[T, 8]\n"
-            "  return %z\n}\n");
+    ir_text_open(&t, "module @m\n"
+                     "func @table(%pos: index) -> f32[T, 4], f32[T, 4] {\n"
+                     "  %a = rope_table %pos {theta = 100.0, width = 4} : f32[T, 4]\n"
+                     "  %b = rope_table %pos {inverse, theta = 100.0, width = 4} : f32[T, 4]\n"
+                     "  return %a, %b\n}\n"
+                     "func @rotate(%x: f32[T, 8], %pos: index) -> f32[T, 8] {\n"
+                     "  %a = rope_table %pos {theta = 100.0, width = 4} : f32[T, 4]\n"
+                     "  %y = rope %x, %a {heads = 2} : f32[T, 8]\n"
+                     "  return %y\n}\n"
+                     "func @back(%x: f32[T, 8], %pos: index) -> f32[T, 8] {\n"
+                     "  %a = rope_table %pos {theta = 100.0, width = 4} : f32[T, 4]\n"
+                     "  %b = rope_table %pos {inverse, theta = 100.0, width = 4} : f32[T, 4]\n"
+                     "  %y = rope %x, %a {heads = 2} : f32[T, 8]\n"
+                     "  %z = rope %y, %b {heads = 2} : f32[T, 8]\n"
+                     "  return %z\n}\n");
     /* Frequencies 100^0 = 1 and 100^(-1/2) = 0.1; positions 5 and 6. */
     ir_text_call(&t, "table", 2, ARGS(D(5)), 0);
     assert_near(t.result[0].at,
                 D(cos(5), cos(.5), sin(5), sin(.5), cos(6), cos(.6), sin(6), sin(.6)), 8, 1e-14);
     assert_near(t.result[1].at,
-                D(cos(5), cos(.5), -sin(5), -sin(.5), cos(6), cos(.6), -sin(6), -sin(.6)), 8, 1e-14);
+                D(cos(5), cos(.5), -sin(5), -sin(.5), cos(6), cos(.6), -sin(6), -sin(.6)), 8,
+                1e-14);
     /* Head 0 = (1, 0 | 0, 0): x1 of pair 0. Head 1 = (0, 0 | 0, 1): x2 of pair 1. */
     assert_near(ir_text_call(&t, "rotate", 1, ARGS(D(1, 0, 0, 0, 0, 0, 0, 1), D(5)), 0),
                 D(cos(5), 0, sin(5), 0, 0, -sin(.5), 0, cos(.5)), 8, 1e-14);

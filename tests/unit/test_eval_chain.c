@@ -1,6 +1,6 @@
-/* tests/unit/test_eval_chain.c -- call, chain and newton. Small residual layers with attention, random
- * weights; the law is that after k sweeps the first k states are the sequential ones, whatever the
- * surrogate, the initial states and the damping. */
+/* tests/unit/test_eval_chain.c -- call, chain and newton. Small residual layers with attention,
+ * random weights; the law is that after k sweeps the first k states are the sequential ones,
+ * whatever the surrogate, the initial states and the damping. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,7 +45,8 @@ static void append_layer(Law *law, int j, const char *surrogate)
     for (const char *w = "qkvo"; *w; w++)
         append(law, "weight @%c%d : f32[6, 6] = source \"m\" \"%c%d\"\n", *w, j, *w, j);
     append(law, "weight @d%d : f32[6] = source \"m\" \"d%d\"\n", j, j);
-    append(law, "layer @f%d(%%h: f32[T, 6], %%pos: index, %%x0: f32[T, 6], @kv: state) -> f32[T, 6]", j);
+    append(law,
+           "layer @f%d(%%h: f32[T, 6], %%pos: index, %%x0: f32[T, 6], @kv: state) -> f32[T, 6]", j);
     append(law, " surrogate %s", surrogate);
     if (strcmp(surrogate, "diag") == 0) append(law, " @d%d", j);
     append(law, " {\n");
@@ -82,8 +83,7 @@ static void append_bindings(Law *law, const Setting *s)
 {
     for (int j = 0; j < N; j++) {
         append(law, "%s@f%d(", j ? ", " : "", j);
-        for (size_t e = 0; e < n_states(s, j); e++)
-            append(law, "%s@s%d.%zu", e ? ", " : "", j, e);
+        for (size_t e = 0; e < n_states(s, j); e++) append(law, "%s@s%d.%zu", e ? ", " : "", j, e);
         if (strcmp(s->init, "warm") == 0 && j > 0) append(law, ", @w%d", j);
         append(law, ")");
     }
@@ -91,16 +91,20 @@ static void append_bindings(Law *law, const Setting *s)
 
 static void append_funcs(Law *law, const Setting *s)
 {
-    append(law, "func @seq(%%h: f32[T, 6], %%pos: index, %%x0: f32[T, 6]) -> f32[T, 6], f32[T, 6] {\n"
-                "  %%y, %%tap = chain %%h, %%pos, %%x0, [");
+    append(law,
+           "func @seq(%%h: f32[T, 6], %%pos: index, %%x0: f32[T, 6]) -> f32[T, 6], f32[T, 6] {\n"
+           "  %%y, %%tap = chain %%h, %%pos, %%x0, [");
     for (int j = 0; j < N; j++) append(law, "%s@f%d(@c%d)", j ? ", " : "", j, j);
     append(law, "] {taps = [1]} : f32[T, 6], f32[T, 6]\n  return %%y, %%tap\n}\n");
-    append(law, "func @newton(%%h: f32[T, 6], %%pos: index, %%x0: f32[T, 6]) -> f32[T, 6], f32[T, 6] {\n"
-                "  %%y, %%tap = newton %%h, %%pos, %%x0, [");
+    append(law,
+           "func @newton(%%h: f32[T, 6], %%pos: index, %%x0: f32[T, 6]) -> f32[T, 6], f32[T, 6] {\n"
+           "  %%y, %%tap = newton %%h, %%pos, %%x0, [");
     append_bindings(law, s);
-    append(law, "] {damping = %.2f, init = %s, kv = %s, sweeps = %d, taps = [1]} : f32[T, 6], f32[T, 6]\n"
-                "  return %%y, %%tap\n}\n",
-           s->damping, s->init, s->kv, s->sweeps);
+    append(
+        law,
+        "] {damping = %.2f, init = %s, kv = %s, sweeps = %d, taps = [1]} : f32[T, 6], f32[T, 6]\n"
+        "  return %%y, %%tap\n}\n",
+        s->damping, s->init, s->kv, s->sweeps);
 }
 
 static void record(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
@@ -193,8 +197,8 @@ static void exactness_law(void **state)
                     }
 }
 
-/* One sweep from h0, identity, no damping: s_n = h + sum_j (f_j(h) - h). With damping d the transport
- * of unit j's correction is scaled by (1 - d) for every unit it passes. */
+/* One sweep from h0, identity, no damping: s_n = h + sum_j (f_j(h) - h). With damping d the
+ * transport of unit j's correction is scaled by (1 - d) for every unit it passes. */
 static void one_sweep_is_the_sum_of_updates(void **state)
 {
     (void)state;
@@ -293,8 +297,8 @@ static void warm_reads_and_writes_states(void **state)
         char layer[4] = {'f', (char)('0' + j), 0};
         SnlState *bound[] = {snl_module_find_state(law->t.module, "c0")};
         law->t.states = bound;
-        assert_near(got[j + 1], ir_text_call(&law->t, layer, 1, ARGS(start[j], &zero, law->x), 0), WIDTH,
-                    1e-13);
+        assert_near(got[j + 1], ir_text_call(&law->t, layer, 1, ARGS(start[j], &zero, law->x), 0),
+                    WIDTH, 1e-13);
         law->t.states = NULL;
         assert_memory_equal(ir_text_state(&law->t, names[j]), got[j], sizeof got[j]);
     }
@@ -319,10 +323,10 @@ static void streams_surrogate_mixes_streams(void **state)
                      "  %y = newton %h, [@f(), @f()] {damping = 0.5, sweeps = 1} : f32[T, 2, 2]\n"
                      "  return %y\n}\n");
     ir_text_weight(&t, "J", (float[]){0, 1, 2, 0}, 4);
-    /* h = ((1, 2), (10, 20)); o = 3 h; s'_1 - h = 2 h = ((2, 4), (20, 40)); J of it = ((20, 40), (4, 8));
-     * halved and added to 3 h. */
-    assert_near(ir_text_call(&t, "g", 1, ARGS(D(1, 2, 10, 20)), 0), D(3 + 10, 6 + 20, 30 + 2, 60 + 4), 4,
-                0);
+    /* h = ((1, 2), (10, 20)); o = 3 h; s'_1 - h = 2 h = ((2, 4), (20, 40)); J of it = ((20, 40),
+     * (4, 8)); halved and added to 3 h. */
+    assert_near(ir_text_call(&t, "g", 1, ARGS(D(1, 2, 10, 20)), 0),
+                D(3 + 10, 6 + 20, 30 + 2, 60 + 4), 4, 0);
     ir_text_close(&t);
 }
 
@@ -330,16 +334,17 @@ static void surrogate_word_overrides_and_none_is_refused(void **state)
 {
     (void)state;
     IrText t;
-    ir_text_open(&t, "module @m\n"
-                     "layer @f(%h: f32[T, 1]) -> f32[T, 1] {\n"
-                     "  %y = lincomb %h {coef = [3.0]} : f32[T, 1]\n"
-                     "  return %y\n}\n"
-                     "func @zero(%h: f32[T, 1]) -> f32[T, 1] {\n"
-                     "  %y = newton %h, [@f(), @f()] {surrogate = zero, sweeps = 1} : f32[T, 1]\n"
-                     "  return %y\n}\n"
-                     "func @one(%h: f32[T, 1]) -> f32[T, 1] {\n"
-                     "  %y = newton %h, [@f(), @f()] {surrogate = identity, sweeps = 1} : f32[T, 1]\n"
-                     "  return %y\n}\n");
+    ir_text_open(&t,
+                 "module @m\n"
+                 "layer @f(%h: f32[T, 1]) -> f32[T, 1] {\n"
+                 "  %y = lincomb %h {coef = [3.0]} : f32[T, 1]\n"
+                 "  return %y\n}\n"
+                 "func @zero(%h: f32[T, 1]) -> f32[T, 1] {\n"
+                 "  %y = newton %h, [@f(), @f()] {surrogate = zero, sweeps = 1} : f32[T, 1]\n"
+                 "  return %y\n}\n"
+                 "func @one(%h: f32[T, 1]) -> f32[T, 1] {\n"
+                 "  %y = newton %h, [@f(), @f()] {surrogate = identity, sweeps = 1} : f32[T, 1]\n"
+                 "  return %y\n}\n");
     assert_near(ir_text_call(&t, "zero", 1, ARGS(D(1)), 0), D(3), 1, 0);
     assert_near(ir_text_call(&t, "one", 1, ARGS(D(1)), 0), D(5), 1, 0);
     ir_text_close(&t);

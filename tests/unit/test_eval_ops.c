@@ -1,5 +1,5 @@
-/* tests/unit/test_eval_ops.c -- every op of ir/eval_ops.c against numbers worked out by hand or by a
- * formula written out here. */
+/* tests/unit/test_eval_ops.c -- every op of ir/eval_ops.c against numbers worked out by hand or by
+ * a formula written out here. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,8 +45,8 @@ static void embed_of_bf16_weight_rounds(void **state)
                      "func @f(%ids: i32[T]) -> f32[T, 2] {\n"
                      "  %x = embed %ids, @h : f32[T, 2]\n"
                      "  return %x\n}\n");
-    /* bf16 has 8 significant bits: 1 + 2^-9 is below the tie 1 + 2^-8 and goes to 1; 1 + 3 * 2^-8 is a tie
-     * between 1 + 2^-7 and 1 + 2^-6 and goes to the even 1 + 2^-6. */
+    /* bf16 has 8 significant bits: 1 + 2^-9 is below the tie 1 + 2^-8 and goes to 1; 1 + 3 * 2^-8
+     * is a tie between 1 + 2^-7 and 1 + 2^-6 and goes to the even 1 + 2^-6. */
     ir_text_weight(&t, "e", F(0x1.008p0f, 0x1.03p0f), 2);
     assert_near(ir_text_call(&t, "f", 1, ARGS(D(0)), 0), D(1.0, 0x1.04p0), 2, exactly);
     ir_text_close(&t);
@@ -76,17 +76,18 @@ static void rms_norm_by_hand(void **state)
                      "  return %n\n}\n");
     ir_text_weight(&t, "g", F(10, 1), 2);
     ir_text_weight(&t, "h", F(1, -1), 2);
-    /* (1, 4): mean of squares 17/2, + 1/2 = 9, root 3. (2, 0): 2 + 1/2. (0, 0): only eps remains. */
+    /* (1, 4): mean of squares 17/2, + 1/2 = 9, root 3. (2, 0): 2 + 1/2. (0, 0): only eps remains.
+     */
     double r = 1 / sqrt(2.5);
     assert_near(ir_text_call(&t, "plain", 3, ARGS(D(1, 4, 2, 0, 0, 0)), 0),
                 D(1 / 3., 4 / 3., 2 * r, 0, 0, 0), 6, closely);
     assert_near(ir_text_call(&t, "weighted", 1, ARGS(D(1, 4)), 0), D(10 / 3., 4 / 3.), 2, closely);
-    assert_near(ir_text_call(&t, "heads", 1, ARGS(D(1, 4, 2, 0)), 0),
-                D(10 / 3., 4 / 3., 20 * r, 0), 4, closely);
+    assert_near(ir_text_call(&t, "heads", 1, ARGS(D(1, 4, 2, 0)), 0), D(10 / 3., 4 / 3., 20 * r, 0),
+                4, closely);
     assert_near(ir_text_call(&t, "members", 1, ARGS(D(1, 4)), 0),
                 D(10 / 3., 4 / 3., 1 / 3., -4 / 3.), 4, closely);
-    assert_near(ir_text_call(&t, "own", 1, ARGS(D(1, 4, 2, 0)), 0),
-                D(10 / 3., 4 / 3., 2 * r, 0), 4, closely);
+    assert_near(ir_text_call(&t, "own", 1, ARGS(D(1, 4, 2, 0)), 0), D(10 / 3., 4 / 3., 2 * r, 0), 4,
+                closely);
     ir_text_close(&t);
 }
 
@@ -118,12 +119,14 @@ static void linear_with_bias_and_members(void **state)
     ir_text_weight(&t, "b", F(-1, 0, 0, -1, 1, 1), 6);
     ir_text_weight(&t, "p", F(100, 200, 300), 3);
     ir_text_weight(&t, "q", F(10, 20, 30), 3);
-    assert_near(ir_text_call(&t, "plain", 2, ARGS(D(1, 1, 2, -1)), 0), D(3, 7, 11, 0, 2, 4), 6, exactly);
+    assert_near(ir_text_call(&t, "plain", 2, ARGS(D(1, 1, 2, -1)), 0), D(3, 7, 11, 0, 2, 4), 6,
+                exactly);
     assert_near(ir_text_call(&t, "bias", 1, ARGS(D(1, 1)), 0), D(103, 207, 311), 3, exactly);
-    assert_near(ir_text_call(&t, "shared", 1, ARGS(D(1, 1)), 0), D(103, 207, 311, 9, 19, 32), 6, exactly);
+    assert_near(ir_text_call(&t, "shared", 1, ARGS(D(1, 1)), 0), D(103, 207, 311, 9, 19, 32), 6,
+                exactly);
     double *x = D(1, 1, 2, -1, 0, 1, 1, 0); /* two tokens, two members */
-    assert_near(ir_text_call(&t, "own", 2, ARGS(x), 0),
-                D(3, 7, 11, -2, 1, 1, 2, 4, 6, -1, 0, 1), 12, exactly);
+    assert_near(ir_text_call(&t, "own", 2, ARGS(x), 0), D(3, 7, 11, -2, 1, 1, 2, 4, 6, -1, 0, 1),
+                12, exactly);
     assert_near(ir_text_call(&t, "reduce", 2, ARGS(x), 0), D(1, 8, 12, 1, 4, 7), 6, exactly);
     ir_text_close(&t);
 }
@@ -189,7 +192,8 @@ static void mul_scales_heads(void **state)
                      "  return %y\n}\n");
     ir_text_weight(&t, "w", F(1, 0, -1, 2), 4);
     double *a = D(1, 2, 3, 4);
-    assert_near(ir_text_call(&t, "same", 1, ARGS(a, D(2, 3, 4, 5)), 0), D(2, 6, 12, 20), 4, exactly);
+    assert_near(ir_text_call(&t, "same", 1, ARGS(a, D(2, 3, 4, 5)), 0), D(2, 6, 12, 20), 4,
+                exactly);
     assert_near(ir_text_call(&t, "heads", 1, ARGS(a, D(10, -1)), 0), D(10, 20, -3, -4), 4, exactly);
     assert_near(ir_text_call(&t, "vector", 1, ARGS(a), 0), D(1, 0, -3, 8), 4, exactly);
     ir_text_close(&t);
@@ -238,7 +242,8 @@ static void mix_over_streams(void **state)
     ir_text_weight(&t, "row", F(0.5f, 2), 2);
     ir_text_weight(&t, "col", F(3, -1), 2);
     double *x = D(1, 2, 3, 10, 20, 30);
-    assert_near(ir_text_call(&t, "square", 1, ARGS(x), 0), D(21, 42, 63, -10, -20, -30), 6, exactly);
+    assert_near(ir_text_call(&t, "square", 1, ARGS(x), 0), D(21, 42, 63, -10, -20, -30), 6,
+                exactly);
     assert_near(ir_text_call(&t, "narrow", 1, ARGS(x), 0), D(20.5, 41, 61.5), 3, exactly);
     assert_near(ir_text_call(&t, "spread", 2, ARGS(x), 0),
                 D(3, 6, 9, -1, -2, -3, 30, 60, 90, -10, -20, -30), 12, exactly);
@@ -282,7 +287,8 @@ static void cast_rounds_and_nothing_else_does(void **state)
                      "  %c = cast %x {to = f32} : f32[T, 2]\n"
                      "  %d = lincomb %x : f32[T, 2]\n"
                      "  return %a, %b, %c, %d\n}\n");
-    /* f16 keeps 11 significant bits, bf16 8, f32 24; 65519 is the largest that f16 rounds to 65504. */
+    /* f16 keeps 11 significant bits, bf16 8, f32 24; 65519 is the largest that f16 rounds to 65504.
+     */
     ir_text_call(&t, "f", 1, ARGS(D(1 + 0x1p-9 + 0x1p-30, 65519)), 0);
     assert_near(t.result[0].at, D(1, 65536), 2, exactly);
     assert_near(t.result[1].at, D(1 + 0x1p-9, 65504), 2, exactly);

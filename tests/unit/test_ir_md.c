@@ -1,5 +1,5 @@
 /* Every example of ir/IR.md parses, verifies and prints in the form it is written in, and together the
- * examples show every row of ops.def and wexprs.def. */
+ * examples show every row of ops.def and wexprs.def. Every row of ops.def also has a golden file. */
 #include "tests/support/support.h"
 
 #include "ir/base/file.h"
@@ -83,10 +83,21 @@ static void tables_have_a_row_for_every_op_and_expression(void **state)
             fail_msg("weight expression '%s' has no row", wexpr_text[i]);
 }
 
+static void every_operation_has_a_golden_file(void **state)
+{
+    Support *s = *state;
+    for (int i = 0; i < SNL_OP_COUNT; i++) {
+        const char *path = snl_arena_printf(s->arena, "%s/tests/golden/ir/op_%s.snl",
+                                            SNL_TEST_SOURCE_DIR, op_text[i]);
+        if (!snl_path_exists(path)) fail_msg("%s is missing", path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         support_test(examples_parse_and_show_every_op_and_expression),
+        support_test(every_operation_has_a_golden_file),
         support_test(tables_have_a_row_for_every_op_and_expression),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

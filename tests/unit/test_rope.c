@@ -1,5 +1,5 @@
-/* tests/unit/test_rope.c -- inverse frequencies of rope_table: plain, linear, and the published llama3
- * rule, against numbers worked out apart from the code (40-digit decimal arithmetic). */
+/* tests/unit/test_rope.c -- inverse frequencies of rope_table: plain, linear, and the published
+ * llama3 rule, against numbers worked out apart from the code (40-digit decimal arithmetic). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,0 +1,79 @@
+/* tests/numeric/kernels/linear.c -- linear and embed: every size, format, member form and bias. */
+#include "kernel.h"
+
+#include "support/support.h"
+
+/* Output rows F and inputs K around a panel (16 rows), a line (1 or 2 inputs) and a round of 8 lines. */
+static const struct {
+    int f, k;
+} sizes[] = {{1, 1},   {15, 17}, {16, 16}, {17, 15}, {33, 7},   {1, 300},
+             {300, 1}, {129, 63}, {16, 33}, {97, 100}, {48, 256}};
+enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
+
+typedef struct Form {
+    const char *name;
+    int members; /* 0: one weight, not a list */
+    bool own, reduce, bias;
+} Form;
+
+static const Form forms[] = {
+    {"linear", 0, false, false, false},
+    {"linear_bias", 0, false, false, true},
+    {"linear_shared3", 3, false, false, false},
+    {"linear_own3_bias", 3, true, false, true},
+    {"linear_own3_reduce", 3, true, true, false},
+    {"linear_shared3_reduce_bias", 3, false, true, true},
+    {"linear_own1_reduce", 1, false, true, false},
+};
+
+static char *weight_list(Kernel *k, const Form *form, double scale, const char *type)
+{
+    if (!form->members) return snl_arena_strdup(k->arena, kernel_weight(k, scale, "%s", type));
+    char *list = "[";
+    for (int m = 0; m < form->members; m++)
+        list = kernel_text(k, "%s%s%s", list, m ? ", " : "", kernel_weight(k, scale, "%s", type));
+    return kernel_text(k, "%s]", list);
+}
+
+static char *rows_type(Kernel *k, int members, int width)
+{
+    return members > 1 ? kernel_text(k, "f32[T, %d, %d]", members, width) : kernel_text(k, "f32[T, %d]", width);
+}
+
+static Kernel *linears(SnlArena *arena, const Form *form)
+{
+    Kernel *k = kernel_new(arena, form->name);
+    for (int i = 0; i < N_SIZES; i++) {
+        int F = sizes[i].f, K = sizes[i].k;
+        const char *x = kernel_param(k, "%s", rows_type(k, form->own ? form->members : 1, K));
+        char *args = kernel_text(k, "%s, %s", x, weight_list(k, form, 0.3, kernel_text(k, "f32[%d, %d]", F, K)));
+        if (form->bias)
+            args = kernel_text(k, "%s, %s", args, weight_list(k, form, 1.0, kernel_text(k, "f32[%d]", F)));
+        kernel_result(k, rows_type(k, form->reduce ? 1 : form->members, F), "linear %s%s", args,
+                      form->reduce ? " {reduce}" : "");
+    }
+    return k;
+}
+
+void kernels_linear(void **state)
+{
+    Support *s = *state;
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
+        for (int f = 0; f < 3; f++) kernel_check(linears(s->arena, &forms[i]), kernel_formats[f], NULL);
+}
+
+/* Vocabularies that end inside a panel, each id anywhere in them. */
+void kernels_embed(void **state)
+{
+    Support *s = *state;
+    static const int rows[] = {1, 17, 300}, widths[] = {1, 15, 16, 17, 130};
+    for (size_t v = 0; v < 3; v++) {
+        Kernel *k = kernel_new(s->arena, "embed");
+        for (size_t d = 0; d < 5; d++) {
+            const char *ids = kernel_param(k, "i32[T]");
+            kernel_result(k, kernel_text(k, "f32[T, %d]", widths[d]), "embed %s, %s", ids,
+                          kernel_weight(k, 1.0, "f32[%d, %d]", rows[v], widths[d]));
+        }
+        for (int f = 0; f < 3; f++) kernel_check(k, kernel_formats[f], NULL);
+    }
+}
