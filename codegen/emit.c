@@ -1,9 +1,10 @@
-/* codegen/emit.c -- whole modules: a program's steps with the constant `snlrt_model`, or one callable
- * function. */
+/* codegen/emit.c -- whole modules: a program's steps with the constant `snlrt_model`, or one
+ * callable function. */
 #include "codegen/gen.h"
 #include "runtime/abi.h"
 
-/* ---- constants --------------------------------------------------------------------------------------- */
+/* ---- constants
+ * --------------------------------------------------------------------------------------- */
 
 static LLVMValueRef text(SnlGen *g, const char *s)
 {
@@ -35,8 +36,14 @@ typedef struct Fields {
     unsigned n;
 } Fields;
 
-static void field_i(Fields *f, int64_t value) { f->at[f->n++] = snl_i64(f->g, value); }
-static void field_p(Fields *f, LLVMValueRef value) { f->at[f->n++] = value; }
+static void field_i(Fields *f, int64_t value)
+{
+    f->at[f->n++] = snl_i64(f->g, value);
+}
+static void field_p(Fields *f, LLVMValueRef value)
+{
+    f->at[f->n++] = value;
+}
 
 static LLVMValueRef struct_of(Fields *f)
 {
@@ -51,7 +58,10 @@ enum {
 #undef SNLRT_FIELD
 };
 
-static int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
 
 static int64_t either(const SnlGraphSpec *spec, const char *key)
 {
@@ -102,7 +112,8 @@ static LLVMValueRef emit_outputs(SnlGen *g, const SnlProgramSpec *spec)
 
 static char *target_text(SnlGen *g)
 {
-    char *triple = LLVMGetTargetMachineTriple(g->machine), *cpu = LLVMGetTargetMachineCPU(g->machine);
+    char *triple = LLVMGetTargetMachineTriple(g->machine),
+         *cpu = LLVMGetTargetMachineCPU(g->machine);
     char *both = snl_arena_printf(g->arena, "%s %s", triple, cpu);
     LLVMDisposeMessage(triple);
     LLVMDisposeMessage(cpu);
@@ -152,9 +163,9 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, LLVMValueRef graph
     LLVMSetGlobalConstant(global, 1);
 }
 
-SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload, const SnlProgramSpec *spec,
-                           const SnlTargetOptions *target, SnlEmitKind kind, const char *path,
-                           SnlDiag *diag)
+SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
+                           const SnlProgramSpec *spec, const SnlTargetOptions *target,
+                           SnlEmitKind kind, const char *path, SnlDiag *diag)
 {
     SnlArena *arena = snl_arena_create();
     SnlGen g;
@@ -175,7 +186,8 @@ SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload, const 
     return status;
 }
 
-/* ---- one function with its own C signature -------------------------------------------------------------- */
+/* ---- one function with its own C signature
+ * -------------------------------------------------------------- */
 
 /* void symbol(ctx, n_tokens, params..., results...): stores them in ctx and runs the step. */
 static void emit_wrapper(SnlGen *g, const SnlFunc *func, LLVMValueRef step, const char *symbol)
@@ -193,8 +205,8 @@ static void emit_wrapper(SnlGen *g, const SnlFunc *func, LLVMValueRef step, cons
     g->func = f;
     LLVMPositionBuilderAtEnd(g->b, LLVMAppendBasicBlockInContext(g->ctx, f, "entry"));
     LLVMValueRef ctx = LLVMGetParam(f, 0);
-    LLVMValueRef args = snl_load_typed(
-        g, g->ptr, snl_offset_const(g, ctx, (int64_t)offsetof(SnlrtCtx, args)), 8);
+    LLVMValueRef args =
+        snl_load_typed(g, g->ptr, snl_offset_const(g, ctx, (int64_t)offsetof(SnlrtCtx, args)), 8);
     LLVMBuildStore(g->b, LLVMGetParam(f, 1),
                    snl_offset_const(g, ctx, (int64_t)offsetof(SnlrtCtx, n_tokens)));
     for (unsigned i = 0; i < n; i++)

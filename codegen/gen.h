@@ -1,9 +1,10 @@
-/* codegen/gen.h -- the code generator's toolbox: one LLVM module under construction, structured loops,
- * vectors. Private to codegen/: nothing LLVM leaves this folder.
+/* codegen/gen.h -- the code generator's toolbox: one LLVM module under construction, structured
+ * loops, vectors. Private to codegen/: nothing LLVM leaves this folder.
  *
- * Numbers are f32 lanes of `<16 x float>` (a panel's rows) or of a narrower power of two that divides
- * the width at hand; LLVM splits them into the registers the target has. Fast-math: `contract` on
- * multiply-adds only; nothing is reassociated, so results do not depend on how a range was cut. */
+ * Numbers are f32 lanes of `<16 x float>` (a panel's rows) or of a narrower power of two that
+ * divides the width at hand; LLVM splits them into the registers the target has. Fast-math:
+ * `contract` on multiply-adds only; nothing is reassociated, so results do not depend on how a
+ * range was cut. */
 #ifndef SNL_CODEGEN_GEN_H
 #define SNL_CODEGEN_GEN_H
 
@@ -35,17 +36,19 @@ typedef struct SnlGen {
     SnlSanitizer sanitize;
 } SnlGen;
 
-/* ---- constants, types --------------------------------------------------------------------------- */
+/* ---- constants, types ---------------------------------------------------------------------------
+ */
 
 LLVMValueRef snl_i64(SnlGen *g, int64_t x);
 LLVMValueRef snl_f32(SnlGen *g, double x);
-LLVMTypeRef snl_vec(LLVMTypeRef elem, int lanes);       /* lanes = 1: the scalar type */
+LLVMTypeRef snl_vec(LLVMTypeRef elem, int lanes); /* lanes = 1: the scalar type */
 LLVMValueRef snl_splat(SnlGen *g, LLVMValueRef scalar, int lanes);
 LLVMValueRef snl_splat_f32(SnlGen *g, double x, int lanes);
 /* Largest power of two <= 16 that divides `width`. */
 int snl_lanes_for(int64_t width);
 
-/* ---- memory: pointers are bytes, indices are elements ----------------------------------------------- */
+/* ---- memory: pointers are bytes, indices are elements
+ * ----------------------------------------------- */
 
 LLVMValueRef snl_offset(SnlGen *g, LLVMValueRef ptr, LLVMValueRef index, int64_t elem_bytes);
 LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
@@ -54,7 +57,8 @@ LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes);
 LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align);
 void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr);
 
-/* ---- arithmetic ---------------------------------------------------------------------------------------- */
+/* ---- arithmetic
+ * ---------------------------------------------------------------------------------------- */
 
 LLVMValueRef snl_add(SnlGen *g, LLVMValueRef a, LLVMValueRef b); /* i64 */
 LLVMValueRef snl_sub(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
@@ -68,7 +72,8 @@ LLVMValueRef snl_fsub(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef snl_fmul(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef snl_fdiv(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef snl_fmax(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
-LLVMValueRef snl_fma(SnlGen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c); /* a*b + c, fused */
+LLVMValueRef snl_fma(SnlGen *g, LLVMValueRef a, LLVMValueRef b,
+                     LLVMValueRef c); /* a*b + c, fused */
 LLVMValueRef snl_sqrt(SnlGen *g, LLVMValueRef a);
 /* Sum (or maximum) of the lanes, as a balanced tree. */
 LLVMValueRef snl_reduce_add(SnlGen *g, LLVMValueRef v, int lanes);
@@ -82,7 +87,8 @@ LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes);
 LLVMValueRef snl_sigmoid(SnlGen *g, LLVMValueRef x, int lanes);
 LLVMValueRef snl_tanh(SnlGen *g, LLVMValueRef x, int lanes);
 
-/* ---- loops (codegen/loops.c) ----------------------------------------------------------------------------- */
+/* ---- loops (codegen/loops.c)
+ * ----------------------------------------------------------------------------- */
 
 enum { SNL_MAX_CARRIED = 40 };
 
@@ -90,7 +96,8 @@ enum { SNL_MAX_CARRIED = 40 };
  *
  *     SnlLoop l;
  *     snl_loop_begin(g, &l, from, to, step, n, init);     body uses l.i, l.carried[k]
- *     snl_loop_end(g, &l, next);                          after it: l.carried[k] is the final value */
+ *     snl_loop_end(g, &l, next);                          after it: l.carried[k] is the final value
+ */
 typedef struct SnlLoop {
     LLVMValueRef i;
     LLVMValueRef carried[SNL_MAX_CARRIED];
@@ -111,7 +118,8 @@ typedef struct SnlIf {
 void snl_if_begin(SnlGen *g, SnlIf *s, LLVMValueRef cond);
 void snl_if_end(SnlGen *g, SnlIf *s);
 
-/* ---- functions --------------------------------------------------------------------------------------------- */
+/* ---- functions
+ * --------------------------------------------------------------------------------------------- */
 
 /* A kernel: void f(ptr p0, ..., i64 r0, ...). Found by name when it exists already; `*out_new` says
  * whether the caller has to write its body (the builder then stands in it). */
@@ -123,7 +131,8 @@ void snl_mark_function(SnlGen *g, LLVMValueRef f);
 LLVMValueRef snl_param(SnlGen *g, unsigned i);
 void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n);
 
-/* ---- kernels: one emitter per rule of ir/ops.def ------------------------------------------------------------- */
+/* ---- kernels: one emitter per rule of ir/ops.def
+ * ------------------------------------------------------------- */
 
 /* Where a value lies: f32 (or i32) rows. Row t starts at base + t * stride elements. */
 typedef struct SnlPlace {
@@ -142,14 +151,14 @@ typedef struct SnlOpGen {
     SnlGen *g;
     const SnlOp *op;
     SnlPlacement p;
-    bool decode;           /* T = 1 known */
-    int64_t tokens;        /* most rows of a call */
-    SnlPlace in[8], out;   /* tensor operands; lincomb and stack have their own loop over operands */
-    SnlPlace *ins;         /* all operands (== in when few) */
-    LLVMValueRef pos;      /* index operand, when there is one */
-    LLVMValueRef weights;  /* payload base */
-    LLVMValueRef state;    /* state base */
-    LLVMValueRef scratch;  /* this op's private scratch */
+    bool decode;          /* T = 1 known */
+    int64_t tokens;       /* most rows of a call */
+    SnlPlace in[8], out;  /* tensor operands; lincomb and stack have their own loop over operands */
+    SnlPlace *ins;        /* all operands (== in when few) */
+    LLVMValueRef pos;     /* index operand, when there is one */
+    LLVMValueRef weights; /* payload base */
+    LLVMValueRef state;   /* state base */
+    LLVMValueRef scratch; /* this op's private scratch */
     LLVMValueRef n_tokens;
     const SnlPayload *payload;
     const int64_t *state_offset; /* by state id */
@@ -174,20 +183,24 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
 void snl_kernel_shift(const SnlOpGen *o, SnlRange r);
 void snl_kernel_row_write(const SnlOpGen *o);
 
-/* ---- state layout ------------------------------------------------------------------------------------------------ */
+/* ---- state layout
+ * ------------------------------------------------------------------------------------------------
+ */
 
-/* A cache f32[2, G, C, d] lies per head as [keys: C/16 panels of d x 16][values: C x d], C padded to 16;
- * any other state is plain. */
+/* A cache f32[2, G, C, d] lies per head as [keys: C/16 panels of d x 16][values: C x d], C padded
+ * to 16; any other state is plain. */
 int64_t snl_state_bytes(const SnlState *s);
 bool snl_state_is_cache(const SnlState *s);
 
-/* ---- the step (codegen/step.c) --------------------------------------------------------------------------------------- */
+/* ---- the step (codegen/step.c)
+ * --------------------------------------------------------------------------------------- */
 
 /* Emits `void name(SnlrtCtx *, i64 thread)` for a scheduled function. */
 LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *payload,
                            const int64_t *state_offset, const char *name, int64_t *out_barriers);
 
-/* ---- target (codegen/target.c) ------------------------------------------------------------------------------------------ */
+/* ---- target (codegen/target.c)
+ * ------------------------------------------------------------------------------------------ */
 
 SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
                          const SnlTargetOptions *options, SnlDiag *diag);

@@ -1,14 +1,14 @@
 /* codegen/kernel_attention.c -- causal attention over a cache, and the cache's writer.
  *
  * Cache of one head: keys in panels of 16 positions, element (position p, j) at
- * ((p / 16) * d + j) * 16 + p % 16; then values row by row. So scores of 16 positions are one column of
- * multiply-adds, like a GEMV panel, and the weighted sum of values runs along rows.
+ * ((p / 16) * d + j) * 16 + p % 16; then values row by row. So scores of 16 positions are one
+ * column of multiply-adds, like a GEMV panel, and the weighted sum of values runs along rows.
  *
- * The kernel takes Q queries at once (a few token rows times the query heads of one kv head), in three
- * passes over the positions they may see: scores and their maximum; exp and sum; weighted sum of
- * values. Scores live in private scratch, [Q, positions]; nothing is ever T x T. Rows of this call are
- * read from the cache when kv_write has put them there (`own = cache`), else from k and v themselves:
- * their scores then follow the cached ones. */
+ * The kernel takes Q queries at once (a few token rows times the query heads of one kv head), in
+ * three passes over the positions they may see: scores and their maximum; exp and sum; weighted sum
+ * of values. Scores live in private scratch, [Q, positions]; nothing is ever T x T. Rows of this
+ * call are read from the cache when kv_write has put them there (`own = cache`), else from k and v
+ * themselves: their scores then follow the cached ones. */
 #include "codegen/gen.h"
 
 #include <math.h>
@@ -28,8 +28,8 @@ typedef struct Attention {
     LLVMValueRef q, k, v, keys, values, y, scratch, pos; /* at the kv head at hand */
     LLVMValueRef row;                                    /* first token row of the tile */
     int queries;
-    int64_t rows; /* token rows of the tile */
-    LLVMValueRef lo[MAX_QUERIES], hi[MAX_QUERIES];       /* cached positions seen: [lo, hi) */
+    int64_t rows;                                  /* token rows of the tile */
+    LLVMValueRef lo[MAX_QUERIES], hi[MAX_QUERIES]; /* cached positions seen: [lo, hi) */
     LLVMValueRef peak[MAX_QUERIES], inverse_sum[MAX_QUERIES];
 } Attention;
 
@@ -37,7 +37,8 @@ static LLVMValueRef lane_index(SnlGen *g, LLVMValueRef first)
 {
     LLVMValueRef index[SNL_LANES];
     for (int i = 0; i < SNL_LANES; i++) index[i] = snl_i64(g, i);
-    return LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), LLVMConstVector(index, SNL_LANES), "");
+    return LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), LLVMConstVector(index, SNL_LANES),
+                        "");
 }
 
 /* Token row and query head of query i; its q row and its y row. */
@@ -63,8 +64,7 @@ static void find_limits(Attention *a)
         LLVMValueRef at = snl_add(g, a->pos, query_row(a, i));
         a->hi[i] = a->own_cache ? snl_add(g, at, snl_i64(g, 1)) : a->pos;
         a->lo[i] = snl_i64(g, 0);
-        if (a->window >= 0)
-            a->lo[i] = snl_max(g, a->lo[i], snl_sub(g, at, snl_i64(g, a->window)));
+        if (a->window >= 0) a->lo[i] = snl_max(g, a->lo[i], snl_sub(g, at, snl_i64(g, a->window)));
     }
 }
 
@@ -87,7 +87,8 @@ static LLVMValueRef own_score(const Attention *a, int i, LLVMValueRef t)
     return snl_offset(g, scores_of(a, i), snl_add(g, t, snl_i64(g, a->padded)), 4);
 }
 
-/* ---- pass 1: scores ------------------------------------------------------------------------------------- */
+/* ---- pass 1: scores
+ * ------------------------------------------------------------------------------------- */
 
 static void panel_scores(const Attention *a, LLVMValueRef panel, LLVMValueRef *sum)
 {
@@ -144,15 +145,15 @@ static void own_scores(Attention *a, int i)
     int lanes = snl_lanes_for(a->d);
     SnlLoop t, j;
     snl_loop_begin(g, &t, own_from(a, i), own_to(a, i), 1, 1, &a->peak[i]);
-    LLVMValueRef k = snl_offset(g, a->k, t.i, a->k_stride * 4), q = query_at(a, a->q, a->q_stride, i);
+    LLVMValueRef k = snl_offset(g, a->k, t.i, a->k_stride * 4),
+                 q = query_at(a, a->q, a->q_stride, i);
     LLVMValueRef sum = snl_splat_f32(g, 0.0, lanes);
     snl_loop_begin(g, &j, snl_i64(g, 0), snl_i64(g, a->d), lanes, 1, &sum);
     LLVMValueRef kj = snl_load(g, snl_offset(g, k, j.i, 4), lanes);
     LLVMValueRef qj = snl_load(g, snl_offset(g, q, j.i, 4), lanes);
     LLVMValueRef next = snl_fma(g, kj, qj, j.carried[0]);
     snl_loop_end(g, &j, &next);
-    LLVMValueRef score =
-        snl_fmul(g, snl_reduce_add(g, j.carried[0], lanes), snl_f32(g, a->scale));
+    LLVMValueRef score = snl_fmul(g, snl_reduce_add(g, j.carried[0], lanes), snl_f32(g, a->scale));
     snl_store(g, score, own_score(a, i, t.i));
     next = snl_fmax(g, t.carried[0], score);
     snl_loop_end(g, &t, &next);
@@ -182,7 +183,8 @@ static void pass_scores(Attention *a)
     }
 }
 
-/* ---- pass 2: exp and sum ------------------------------------------------------------------------------------ */
+/* ---- pass 2: exp and sum
+ * ------------------------------------------------------------------------------------ */
 
 static LLVMValueRef weight_of(const Attention *a, int i, LLVMValueRef score, int lanes)
 {
@@ -200,8 +202,7 @@ static void pass_exp(Attention *a, int i)
     panel_range(a, &from, &to);
     SnlLoop p;
     snl_loop_begin(g, &p, from, to, 1, 1, &sum);
-    LLVMValueRef at =
-        snl_offset(g, scores_of(a, i), snl_mul(g, p.i, snl_i64(g, SNL_LANES)), 4);
+    LLVMValueRef at = snl_offset(g, scores_of(a, i), snl_mul(g, p.i, snl_i64(g, SNL_LANES)), 4);
     LLVMValueRef e = weight_of(a, i, snl_load(g, at, SNL_LANES), SNL_LANES);
     snl_store(g, e, at);
     sum = snl_fadd(g, p.carried[0], e);
@@ -220,7 +221,8 @@ static void pass_exp(Attention *a, int i)
     a->inverse_sum[i] = snl_fdiv(g, snl_f32(g, 1.0), total);
 }
 
-/* ---- pass 3: weighted sum of values ----------------------------------------------------------------------------- */
+/* ---- pass 3: weighted sum of values
+ * ----------------------------------------------------------------------------- */
 
 /* acc[i * chunks + c] += weight of query first + i at slot * value row's chunk c. */
 static void add_values(const Attention *a, LLVMValueRef row, LLVMValueRef slot, int first, int n,
@@ -286,7 +288,9 @@ static void pass_values(const Attention *a)
     }
 }
 
-/* ---- the kernel ---------------------------------------------------------------------------------------------------- */
+/* ---- the kernel
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void attention_tile(Attention a, LLVMValueRef row, int64_t rows)
 {
@@ -362,7 +366,9 @@ void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace
                    .window = snl_attr_int_at(attrs, "window", member, -1),
                    .scale = snl_attr_real(attrs, "scale", 1.0 / sqrt((double)d)),
                    .own_cache = snl_attr_find(attrs, "own") != NULL,
-                   .q_stride = q.stride, .k_stride = k.stride, .v_stride = v.stride,
+                   .q_stride = q.stride,
+                   .k_stride = k.stride,
+                   .v_stride = v.stride,
                    .y_stride = y.stride};
     a.scratch_stride = a.padded + snl_context_padded(o->tokens);
     int64_t tile = snl_attention_tile_rows(o->op, o->tokens);
@@ -401,11 +407,10 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
         LLVMValueRef vt = snl_offset(g, snl_param(g, 1), t.i, v.stride * 4);
         snl_loop_begin(g, &h, snl_param(g, 4), snl_param(g, 5), 1, 0, NULL);
         LLVMValueRef head = snl_offset(g, snl_param(g, 2), h.i, cache_head_bytes(state));
-        LLVMValueRef lane = snl_offset(
-            g, snl_offset(g, head, snl_div_const(g, at, SNL_LANES), d * SNL_LANES * 4),
-            snl_rem_const(g, at, SNL_LANES), 4);
-        LLVMValueRef row =
-            snl_offset(g, snl_offset_const(g, head, padded * d * 4), at, d * 4);
+        LLVMValueRef lane =
+            snl_offset(g, snl_offset(g, head, snl_div_const(g, at, SNL_LANES), d * SNL_LANES * 4),
+                       snl_rem_const(g, at, SNL_LANES), 4);
+        LLVMValueRef row = snl_offset(g, snl_offset_const(g, head, padded * d * 4), at, d * 4);
         LLVMValueRef kh = snl_offset(g, kt, h.i, d * 4), vh = snl_offset(g, vt, h.i, d * 4);
         snl_loop_begin(g, &j, snl_i64(g, 0), snl_i64(g, d), 1, 0, NULL);
         snl_store(g, snl_load(g, snl_offset(g, kh, j.i, 4), 1), snl_offset(g, lane, j.i, 64));
@@ -421,7 +426,10 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
     snl_call(g, f, args, 8);
 }
 
-bool snl_state_is_cache(const SnlState *s) { return s->type->rank == 4; }
+bool snl_state_is_cache(const SnlState *s)
+{
+    return s->type->rank == 4;
+}
 
 int64_t snl_state_bytes(const SnlState *s)
 {

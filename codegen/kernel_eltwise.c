@@ -1,8 +1,8 @@
-/* codegen/kernel_eltwise.c -- ops whose element (t, c) needs only elements (t, c) of its operands, and
- * mix, whose element (t, s, c) needs only column c of the streams.
+/* codegen/kernel_eltwise.c -- ops whose element (t, c) needs only elements (t, c) of its operands,
+ * and mix, whose element (t, s, c) needs only column c of the streams.
  *
- * A kernel works on one member: plain rows [T, W]; the caller adds the member's offset to the places of
- * operands that have members. Columns go 16 at a time, the rest one by one. */
+ * A kernel works on one member: plain rows [T, W]; the caller adds the member's offset to the
+ * places of operands that have members. Columns go 16 at a time, the rest one by one. */
 #include "codegen/gen.h"
 
 enum { MAX_OPERANDS = 8 };
@@ -28,8 +28,7 @@ static LLVMValueRef operand(const Eltwise *e, size_t i, LLVMValueRef c, int lane
 static LLVMValueRef lincomb_value(const Eltwise *e, LLVMValueRef c, int lanes)
 {
     SnlGen *g = e->o->g;
-    LLVMValueRef sum =
-        e->accumulate ? snl_load(g, snl_offset(g, e->out, c, 4), lanes) : NULL;
+    LLVMValueRef sum = e->accumulate ? snl_load(g, snl_offset(g, e->out, c, 4), lanes) : NULL;
     for (size_t i = 0; i < e->n; i++) {
         LLVMValueRef x = operand(e, i, c, lanes);
         if (e->coef_is_param[i]) {
@@ -98,19 +97,24 @@ static LLVMValueRef value(const Eltwise *e, LLVMValueRef c, int lanes)
     if (code == SNL_OP_LINCOMB || code == SNL_OP_STACK) return lincomb_value(e, c, lanes);
     LLVMValueRef x = operand(e, 0, c, lanes);
     switch (code) {
-    case SNL_OP_SILU: return snl_fmul(g, x, snl_sigmoid(g, x, lanes));
-    case SNL_OP_SIGMOID: return snl_sigmoid(g, x, lanes);
+    case SNL_OP_SILU:
+        return snl_fmul(g, x, snl_sigmoid(g, x, lanes));
+    case SNL_OP_SIGMOID:
+        return snl_sigmoid(g, x, lanes);
     case SNL_OP_RELU2: {
         LLVMValueRef zero = snl_splat_f32(g, 0.0, lanes);
         LLVMValueRef less = LLVMBuildFCmp(g->b, LLVMRealOLT, x, zero, "");
         LLVMValueRef y = LLVMBuildSelect(g->b, less, zero, x, ""); /* keeps NaN */
         return snl_fmul(g, y, y);
     }
-    case SNL_OP_SOFTCAP: return softcap_value(e, x, lanes);
+    case SNL_OP_SOFTCAP:
+        return softcap_value(e, x, lanes);
     case SNL_OP_SCALE:
         return snl_fmul(g, x, snl_load(g, snl_offset(g, e->weight, c, 4), lanes));
-    case SNL_OP_CAST: return cast_value(e, x, lanes);
-    default: SNL_UNREACHABLE();
+    case SNL_OP_CAST:
+        return cast_value(e, x, lanes);
+    default:
+        SNL_UNREACHABLE();
     }
 }
 
@@ -156,9 +160,9 @@ static char *eltwise_name(const Eltwise *e, const SnlPlace *in, SnlPlace out, in
     SnlGen *g = e->o->g;
     const SnlOp *op = e->o->op;
     char *name = snl_arena_printf(
-        g->arena, "%s%s.%d.%s%a.h%lld.%lld", snl_op_info[op->code].text, e->accumulate ? ".acc" : "",
-        lanes, snl_attr_text(&op->attrs, "to", ""), snl_attr_real(&op->attrs, "cap", 0.0),
-        (long long)e->head_width, (long long)out.stride);
+        g->arena, "%s%s.%d.%s%a.h%lld.%lld", snl_op_info[op->code].text,
+        e->accumulate ? ".acc" : "", lanes, snl_attr_text(&op->attrs, "to", ""),
+        snl_attr_real(&op->attrs, "cap", 0.0), (long long)e->head_width, (long long)out.stride);
     for (size_t i = 0; i < e->n; i++)
         name = e->coef_is_param[i]
                    ? snl_arena_printf(g->arena, "%s.p_%lld", name, (long long)in[i].stride)
@@ -209,7 +213,7 @@ void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r)
         for (size_t i = 0; i < e.n; i++) {
             const SnlAttrValue *c = op->code == SNL_OP_LINCOMB ? coefficient(op, first + i) : NULL;
             e.coef_is_param[i] = c && c->kind == SNL_ATTR_WEIGHT;
-            e.coef[i] = !c || e.coef_is_param[i] ? 1.0
+            e.coef[i] = !c || e.coef_is_param[i]  ? 1.0
                         : c->kind == SNL_ATTR_INT ? (double)c->i
                                                   : c->r;
         }
@@ -219,7 +223,8 @@ void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r)
     }
 }
 
-/* ---- mix: out[r, c] = sum_s m[r, s] x[s, c] ------------------------------------------------------------ */
+/* ---- mix: out[r, c] = sum_s m[r, s] x[s, c]
+ * ------------------------------------------------------------ */
 
 typedef struct Mix {
     SnlGen *g;
@@ -254,11 +259,13 @@ void snl_kernel_mix(const SnlOpGen *o, SnlRange r)
 {
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, 0);
-    Mix k = {.g = g, .streams_out = w->type->dim[0], .streams_in = w->type->dim[1],
+    Mix k = {.g = g,
+             .streams_out = w->type->dim[0],
+             .streams_in = w->type->dim[1],
              .width = snl_type_width(o->op->out[0]->type)};
-    char *name = snl_arena_printf(g->arena, "mix.%lldx%lld.%lld.%lld.%lld", (long long)k.streams_out,
-                                  (long long)k.streams_in, (long long)k.width,
-                                  (long long)o->in[0].stride, (long long)o->out.stride);
+    char *name = snl_arena_printf(
+        g->arena, "mix.%lldx%lld.%lld.%lld.%lld", (long long)k.streams_out, (long long)k.streams_in,
+        (long long)k.width, (long long)o->in[0].stride, (long long)o->out.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
     if (fresh) {
@@ -272,6 +279,7 @@ void snl_kernel_mix(const SnlOpGen *o, SnlRange r)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0, r.r1};
+    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0,
+                           r.r1};
     snl_call(g, f, args, 7);
 }

@@ -1,19 +1,21 @@
-/* codegen/kernel_linear.c -- y = W x (+ b) on panels of 16 rows; embed reads single rows of the same.
+/* codegen/kernel_linear.c -- y = W x (+ b) on panels of 16 rows; embed reads single rows of the
+ * same.
  *
- * Panel format (codegen/pack.h): one 64-byte line holds one input group of 16 output rows. A line of f32
- * is 16 weights of input k; a line of bf16 or f16 is 16 pairs of inputs 2k, 2k+1.
+ * Panel format (codegen/pack.h): one 64-byte line holds one input group of 16 output rows. A line
+ * of f32 is 16 weights of input k; a line of bf16 or f16 is 16 pairs of inputs 2k, 2k+1.
  *
- * GEMV (decode), per panel: four accumulators take the lines in turn, (a0 + a1) + (a2 + a3) at the end.
- * GEMM (prefill): a register tile of tile_tokens x tile_panels accumulators, each summing over the inputs
- * in order. Either way the sum for one output does not depend on how columns or rows were shared out. */
+ * GEMV (decode), per panel: four accumulators take the lines in turn, (a0 + a1) + (a2 + a3) at the
+ * end. GEMM (prefill): a register tile of tile_tokens x tile_panels accumulators, each summing over
+ * the inputs in order. Either way the sum for one output does not depend on how columns or rows
+ * were shared out. */
 #include "codegen/gen.h"
 
 typedef struct Linear {
     SnlGen *g;
     SnlDtype dtype;
-    int64_t rows, inputs;   /* F, K */
-    int64_t groups;         /* ceil(K / group) */
-    int group;              /* inputs of a line: 1 or 2 */
+    int64_t rows, inputs; /* F, K */
+    int64_t groups;       /* ceil(K / group) */
+    int group;            /* inputs of a line: 1 or 2 */
     int64_t x_stride, y_stride;
     bool bias, accumulate, edges;
     LLVMValueRef w, x, y, b, c0, c1, n;
@@ -58,7 +60,8 @@ static LLVMValueRef input(const Linear *l, LLVMValueRef row, LLVMValueRef k, int
     return snl_splat(g, snl_load(g, at, 1), SNL_LANES);
 }
 
-/* ---- storing a panel's 16 results ------------------------------------------------------------------- */
+/* ---- storing a panel's 16 results
+ * ------------------------------------------------------------------- */
 
 static LLVMValueRef lane_mask(const Linear *l, LLVMValueRef first)
 {
@@ -67,10 +70,8 @@ static LLVMValueRef lane_mask(const Linear *l, LLVMValueRef first)
     for (int i = 0; i < SNL_LANES; i++) index[i] = snl_i64(g, i);
     LLVMValueRef iota = LLVMConstVector(index, SNL_LANES);
     LLVMValueRef at = LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), iota, "");
-    LLVMValueRef above =
-        LLVMBuildICmp(g->b, LLVMIntSGE, at, snl_splat(g, l->c0, SNL_LANES), "");
-    LLVMValueRef below =
-        LLVMBuildICmp(g->b, LLVMIntSLT, at, snl_splat(g, l->c1, SNL_LANES), "");
+    LLVMValueRef above = LLVMBuildICmp(g->b, LLVMIntSGE, at, snl_splat(g, l->c0, SNL_LANES), "");
+    LLVMValueRef below = LLVMBuildICmp(g->b, LLVMIntSLT, at, snl_splat(g, l->c1, SNL_LANES), "");
     return LLVMBuildAnd(g->b, above, below, "");
 }
 
@@ -83,8 +84,8 @@ static LLVMValueRef masked(SnlGen *g, const char *name, LLVMTypeRef vec, LLVMVal
     return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->ctx, id, types, 2), f, args, n, "");
 }
 
-/* Results of panel `first / 16` for the token row that starts at y. Lanes outside [c0, c1) belong to
- * other threads or to nobody. */
+/* Results of panel `first / 16` for the token row that starts at y. Lanes outside [c0, c1) belong
+ * to other threads or to nobody. */
 static void store_panel(const Linear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first)
 {
     SnlGen *g = l->g;
@@ -107,7 +108,8 @@ static void store_panel(const Linear *l, LLVMValueRef sum, LLVMValueRef y, LLVMV
     masked(g, "llvm.masked.store", vec, args, 4);
 }
 
-/* ---- GEMV --------------------------------------------------------------------------------------------- */
+/* ---- GEMV
+ * --------------------------------------------------------------------------------------------- */
 
 enum { ACCUMULATORS = 4, LINES_A_ROUND = 8 };
 
@@ -136,13 +138,12 @@ static void gemv_panel(const Linear *l, LLVMValueRef panel_index)
     snl_loop_begin(g, &k, snl_i64(g, 0), snl_i64(g, rounds), LINES_A_ROUND, ACCUMULATORS, acc);
     for (int a = 0; a < ACCUMULATORS; a++) acc[a] = k.carried[a];
     for (int i = 0; i < LINES_A_ROUND; i++)
-        acc[i % ACCUMULATORS] =
-            gemv_line(l, panel, k.i, i, l->group, acc[i % ACCUMULATORS]);
+        acc[i % ACCUMULATORS] = gemv_line(l, panel, k.i, i, l->group, acc[i % ACCUMULATORS]);
     snl_loop_end(g, &k, acc);
     for (int a = 0; a < ACCUMULATORS; a++) acc[a] = k.carried[a];
     for (int64_t i = rounds; i < l->groups; i++)
-        acc[i % ACCUMULATORS] = gemv_line(l, panel, snl_i64(g, i), 0,
-                                          i < whole ? l->group : 1, acc[i % ACCUMULATORS]);
+        acc[i % ACCUMULATORS] =
+            gemv_line(l, panel, snl_i64(g, i), 0, i < whole ? l->group : 1, acc[i % ACCUMULATORS]);
     LLVMValueRef sum = snl_fadd(g, snl_fadd(g, acc[0], acc[1]), snl_fadd(g, acc[2], acc[3]));
     store_panel(l, sum, l->y, snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
 }
@@ -158,13 +159,14 @@ static void gemv(const Linear *l)
     snl_loop_end(g, &p, NULL);
 }
 
-/* ---- GEMM --------------------------------------------------------------------------------------------- */
+/* ---- GEMM
+ * --------------------------------------------------------------------------------------------- */
 
 enum { MAX_TILE = 36 };
 
 typedef struct Tile {
     int tokens, panels;
-    LLVMValueRef x, y;         /* first token's rows */
+    LLVMValueRef x, y; /* first token's rows */
     LLVMValueRef first_panel;
     LLVMValueRef panel[4];
 } Tile;
@@ -200,8 +202,7 @@ static void gemm_tile(const Linear *l, const Tile *t)
     gemm_line(l, t, k.i, l->group, acc);
     snl_loop_end(g, &k, acc);
     for (unsigned i = 0; i < n; i++) acc[i] = k.carried[i];
-    if (l->inputs % l->group != 0)
-        gemm_line(l, t, snl_i64(g, l->inputs / l->group), 1, acc);
+    if (l->inputs % l->group != 0) gemm_line(l, t, snl_i64(g, l->inputs / l->group), 1, acc);
     for (int r = 0; r < t->tokens; r++)
         for (int p = 0; p < t->panels; p++) {
             LLVMValueRef y = snl_offset_const(g, t->y, r * l->y_stride * 4);
@@ -236,8 +237,7 @@ static void gemm_panels(const Linear *l, int panels, LLVMValueRef from, LLVMValu
     LLVMValueRef done = snl_i64(g, 0);
     for (int i = 0; i < 3; i++) {
         LLVMValueRef left = snl_sub(g, l->n, done);
-        LLVMValueRef whole =
-            snl_mul(g, snl_div_const(g, left, sizes[i]), snl_i64(g, sizes[i]));
+        LLVMValueRef whole = snl_mul(g, snl_div_const(g, left, sizes[i]), snl_i64(g, sizes[i]));
         LLVMValueRef to_row = snl_add(g, done, whole);
         gemm_tokens(l, t, sizes[i], done, to_row);
         done = to_row;
@@ -252,14 +252,16 @@ static void gemm(const Linear *l)
     LLVMValueRef up = snl_add(g, l->c1, snl_i64(g, SNL_PANEL_ROWS - 1));
     LLVMValueRef last = snl_div_const(g, up, SNL_PANEL_ROWS);
     LLVMValueRef count = snl_max(g, snl_sub(g, last, first), snl_i64(g, 0));
-    LLVMValueRef grouped = snl_mul(g, snl_div_const(g, count, g->tile_panels),
-                                   snl_i64(g, g->tile_panels));
+    LLVMValueRef grouped =
+        snl_mul(g, snl_div_const(g, count, g->tile_panels), snl_i64(g, g->tile_panels));
     LLVMValueRef middle = snl_add(g, first, grouped);
     gemm_panels(l, g->tile_panels, first, middle);
     if (g->tile_panels > 1) gemm_panels(l, 1, middle, last);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------ */
+/* ---- calls
+ * ------------------------------------------------------------------------------------------------
+ */
 
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
                        bool accumulate)
@@ -267,18 +269,23 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, member);
     bool bias = o->op->sym[1].n > 0;
-    Linear l = {.g = g, .dtype = w->type->dtype, .rows = w->type->dim[0],
-                .inputs = w->type->dim[1], .group = snl_panel_group(w->type->dtype),
-                .x_stride = x.stride, .y_stride = y.stride, .bias = bias,
+    Linear l = {.g = g,
+                .dtype = w->type->dtype,
+                .rows = w->type->dim[0],
+                .inputs = w->type->dim[1],
+                .group = snl_panel_group(w->type->dtype),
+                .x_stride = x.stride,
+                .y_stride = y.stride,
+                .bias = bias,
                 .accumulate = accumulate};
     l.groups = (l.inputs + l.group - 1) / l.group;
     l.edges = l.rows % SNL_PANEL_ROWS != 0 ||
               (o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0);
-    char *name = snl_arena_printf(
-        g->arena, "linear.%s.%lldx%lld.%s.%lld.%lld%s%s%s", snl_dtype_info[l.dtype].text,
-        (long long)l.rows, (long long)l.inputs, o->decode ? "decode" : "prefill",
-        (long long)x.stride, (long long)y.stride, bias ? ".bias" : "", accumulate ? ".acc" : "",
-        l.edges ? ".edges" : "");
+    char *name =
+        snl_arena_printf(g->arena, "linear.%s.%lldx%lld.%s.%lld.%lld%s%s%s",
+                         snl_dtype_info[l.dtype].text, (long long)l.rows, (long long)l.inputs,
+                         o->decode ? "decode" : "prefill", (long long)x.stride, (long long)y.stride,
+                         bias ? ".bias" : "", accumulate ? ".acc" : "", l.edges ? ".edges" : "");
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 4, 3, &fresh);
     if (fresh) {
@@ -291,8 +298,8 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
         snl_kernel_end(g);
     }
     LLVMValueRef wp = snl_weight_ptr(o, w);
-    LLVMValueRef bp = bias ? snl_weight_ptr(o, o->op->sym[1].weight[member])
-                           : LLVMConstNull(g->ptr);
+    LLVMValueRef bp =
+        bias ? snl_weight_ptr(o, o->op->sym[1].weight[member]) : LLVMConstNull(g->ptr);
     LLVMValueRef args[] = {wp,
                            snl_offset(g, x.base, r.r0, x.stride * 4),
                            snl_offset(g, y.base, r.r0, y.stride * 4),
@@ -321,9 +328,9 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         LLVMValueRef id = snl_load_typed(g, g->i32, snl_offset(g, ids, t.i, 4), 4);
         id = LLVMBuildZExt(g->b, id, g->i64, "");
-        LLVMValueRef lane = snl_offset(
-            g, snl_offset(g, table, snl_div_const(g, id, SNL_PANEL_ROWS), groups * 64),
-            snl_rem_const(g, id, SNL_PANEL_ROWS), 4);
+        LLVMValueRef lane =
+            snl_offset(g, snl_offset(g, table, snl_div_const(g, id, SNL_PANEL_ROWS), groups * 64),
+                       snl_rem_const(g, id, SNL_PANEL_ROWS), 4);
         LLVMValueRef row = snl_offset(g, y, t.i, o->out.stride * 4);
         snl_loop_begin(g, &c, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
         LLVMValueRef at = snl_offset(g, lane, snl_div_const(g, c.i, group), 64);
@@ -337,8 +344,7 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
             LLVMValueRef wide = LLVMBuildZExt(g->b, bits, g->i32, "");
             value = dtype == SNL_F16
                         ? LLVMBuildFPExt(g->b, snl_bitcast(g, bits, half), g->f32, "")
-                        : snl_bitcast(g,
-                                      LLVMBuildShl(g->b, wide, LLVMConstInt(g->i32, 16, 0), ""),
+                        : snl_bitcast(g, LLVMBuildShl(g->b, wide, LLVMConstInt(g->i32, 16, 0), ""),
                                       g->f32);
         }
         snl_store(g, value, snl_offset(g, row, c.i, 4));
@@ -346,6 +352,7 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0, r.r1};
+    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0,
+                           r.r1};
     snl_call(g, f, args, 7);
 }

@@ -1,9 +1,11 @@
-/* codegen/kernel_norm.c -- rms_norm over groups, rotary embedding, its table, and the small state ops. */
+/* codegen/kernel_norm.c -- rms_norm over groups, rotary embedding, its table, and the small state
+ * ops. */
 #include "codegen/gen.h"
 
 #include "ir/eval.h"
 
-/* ---- rms_norm: y = x / sqrt(mean(x^2) + eps) * g, per group of d columns --------------------------------- */
+/* ---- rms_norm: y = x / sqrt(mean(x^2) + eps) * g, per group of d columns
+ * --------------------------------- */
 
 /* Sum of squares of d numbers at x: four accumulators in turn, then a tree. */
 static LLVMValueRef sum_of_squares(SnlGen *g, LLVMValueRef x, int64_t d, int lanes)
@@ -59,20 +61,25 @@ void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, S
         SnlLoop t, i;
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         snl_loop_begin(g, &i, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
-        LLVMValueRef xi = snl_offset(g, snl_offset(g, snl_param(g, 0), t.i, x.stride * 4), i.i, d * 4);
-        LLVMValueRef yi = snl_offset(g, snl_offset(g, snl_param(g, 2), t.i, y.stride * 4), i.i, d * 4);
+        LLVMValueRef xi =
+            snl_offset(g, snl_offset(g, snl_param(g, 0), t.i, x.stride * 4), i.i, d * 4);
+        LLVMValueRef yi =
+            snl_offset(g, snl_offset(g, snl_param(g, 2), t.i, y.stride * 4), i.i, d * 4);
         norm_group(g, xi, weighted ? snl_param(g, 1) : NULL, yi, d, eps);
         snl_loop_end(g, &i, NULL);
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef w = weighted ? snl_weight_ptr(o, o->op->sym[0].weight[o->op->sym[0].n > 1 ? member : 0])
-                              : LLVMConstNull(g->ptr);
+    LLVMValueRef w = weighted
+                         ? snl_weight_ptr(o, o->op->sym[0].weight[o->op->sym[0].n > 1 ? member : 0])
+                         : LLVMConstNull(g->ptr);
     LLVMValueRef args[] = {x.base, w, y.base, groups.c0, groups.c1, groups.r0, groups.r1};
     snl_call(g, f, args, 7);
 }
 
-/* ---- rope -------------------------------------------------------------------------------------------------- */
+/* ---- rope
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void rope_head(SnlGen *g, LLVMValueRef x, LLVMValueRef table, LLVMValueRef y, int64_t d)
 {
@@ -96,9 +103,9 @@ void snl_kernel_rope(const SnlOpGen *o, SnlRange heads)
 {
     SnlGen *g = o->g;
     int64_t d = snl_type_width(snl_in(o->op, 1)->type);
-    char *name =
-        snl_arena_printf(g->arena, "rope.%lld.%lld.%lld.%lld", (long long)d,
-                         (long long)o->in[0].stride, (long long)o->in[1].stride, (long long)o->out.stride);
+    char *name = snl_arena_printf(g->arena, "rope.%lld.%lld.%lld.%lld", (long long)d,
+                                  (long long)o->in[0].stride, (long long)o->in[1].stride,
+                                  (long long)o->out.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
     if (fresh) {
@@ -113,8 +120,8 @@ void snl_kernel_rope(const SnlOpGen *o, SnlRange heads)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {o->in[0].base, o->in[1].base, o->out.base,
-                           heads.c0,      heads.c1,      heads.r0,   heads.r1};
+    LLVMValueRef args[] = {o->in[0].base, o->in[1].base, o->out.base, heads.c0,
+                           heads.c1,      heads.r0,      heads.r1};
     snl_call(g, f, args, 7);
 }
 
@@ -136,7 +143,8 @@ void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1)
     LLVMValueRef f = LLVMGetNamedFunction(g->module, "snlrt_rope_table");
     if (!f) {
         LLVMTypeRef params[] = {g->ptr, g->i64, g->i64, g->i64, g->i64, g->ptr};
-        f = LLVMAddFunction(g->module, "snlrt_rope_table", LLVMFunctionType(g->void_, params, 6, 0));
+        f = LLVMAddFunction(g->module, "snlrt_rope_table",
+                            LLVMFunctionType(g->void_, params, 6, 0));
     }
     bool inverse = snl_attr_flag(&o->op->attrs, "inverse");
     LLVMValueRef args[] = {table,
@@ -148,7 +156,8 @@ void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1)
     snl_call(g, f, args, 6);
 }
 
-/* ---- shift, row_write: the row before this call's first ------------------------------------------------------ */
+/* ---- shift, row_write: the row before this call's first
+ * ------------------------------------------------------ */
 
 /* Copies n f32 (columns [c0, c1) of a row). */
 static void copy_columns(SnlGen *g, LLVMValueRef from, LLVMValueRef to, LLVMValueRef c0,
@@ -175,9 +184,10 @@ void snl_kernel_shift(const SnlOpGen *o, SnlRange r)
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         LLVMValueRef out = snl_offset(g, y, t.i, o->out.stride * 4);
         LLVMValueRef is_first = LLVMBuildICmp(g->b, LLVMIntEQ, t.i, zero, "");
-        LLVMValueRef is_start = LLVMBuildICmp(
-            g->b, LLVMIntEQ, LLVMBuildOr(g->b, t.i, pos, ""), zero, "");
-        LLVMValueRef row = LLVMBuildSelect(g->b, is_first, zero, snl_sub(g, t.i, snl_i64(g, 1)), "");
+        LLVMValueRef is_start =
+            LLVMBuildICmp(g->b, LLVMIntEQ, LLVMBuildOr(g->b, t.i, pos, ""), zero, "");
+        LLVMValueRef row =
+            LLVMBuildSelect(g->b, is_first, zero, snl_sub(g, t.i, snl_i64(g, 1)), "");
         LLVMValueRef before = snl_offset(g, x, row, o->in[0].stride * 4);
         copy_columns(g, LLVMBuildSelect(g->b, is_first, state, before, ""), out, c0, c1);
         SnlIf s;

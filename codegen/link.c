@@ -1,9 +1,9 @@
 /* codegen/link.c -- argument vectors for the linker.
  *
  * The static program is linked by ld.lld directly: which start files and archives make a static
- * program is known from configuring snlpc (cmake/toolchain.cmake), so that no compiler is needed where
- * snlpc runs. Programs with a sanitizer are linked by clang, which knows where its runtimes are.
- * Outputs are reproducible: no build id, no paths of objects.
+ * program is known from configuring snlpc (cmake/toolchain.cmake), so that no compiler is needed
+ * where snlpc runs. Programs with a sanitizer are linked by clang, which knows where its runtimes
+ * are. Outputs are reproducible: no build id, no paths of objects.
  *
  * SNLPC_LLD in the environment names another ld.lld. */
 #include "codegen/link.h"
@@ -29,20 +29,41 @@ static SnlStatus link_file(const char *const *argv, const char *install, const c
 
 static SnlStatus link_static(const char *object, const char *out_path, SnlDiag *diag)
 {
-    const char *argv[] = {linker(), "-static", "--gc-sections", "--build-id=none",
-                          "--eh-frame-hdr", "-z", "noexecstack", "-z", "relro", "-o", out_path,
-                          SNL_LINK_CRT1, SNL_LINK_CRTI, SNL_LINK_CRTBEGIN, object,
-                          SNL_RUNTIME_ARCHIVE, SNL_LINK_LIBPCRE2, "--start-group", SNL_LINK_LIBM,
-                          SNL_LINK_LIBPTHREAD, SNL_LINK_LIBGCC, SNL_LINK_LIBGCC_EH, SNL_LINK_LIBC,
-                          "--end-group", SNL_LINK_CRTEND, SNL_LINK_CRTN, NULL};
+    const char *argv[] = {linker(),
+                          "-static",
+                          "--gc-sections",
+                          "--build-id=none",
+                          "--eh-frame-hdr",
+                          "-z",
+                          "noexecstack",
+                          "-z",
+                          "relro",
+                          "-o",
+                          out_path,
+                          SNL_LINK_CRT1,
+                          SNL_LINK_CRTI,
+                          SNL_LINK_CRTBEGIN,
+                          object,
+                          SNL_RUNTIME_ARCHIVE,
+                          SNL_LINK_LIBPCRE2,
+                          "--start-group",
+                          SNL_LINK_LIBM,
+                          SNL_LINK_LIBPTHREAD,
+                          SNL_LINK_LIBGCC,
+                          SNL_LINK_LIBGCC_EH,
+                          SNL_LINK_LIBC,
+                          "--end-group",
+                          SNL_LINK_CRTEND,
+                          SNL_LINK_CRTN,
+                          NULL};
     return link_file(argv, "lld-19", out_path, diag);
 }
 
 static SnlStatus link_sanitized(const char *object, const char *flag, const char *archive,
                                 const char *out_path, SnlDiag *diag)
 {
-    const char *argv[] = {SNL_LINK_CC, flag, "-o", out_path, object, archive, SNL_LINK_LIBPCRE2,
-                          "-lm", "-lpthread", NULL};
+    const char *argv[] = {SNL_LINK_CC,       flag,  "-o",        out_path, object, archive,
+                          SNL_LINK_LIBPCRE2, "-lm", "-lpthread", NULL};
     return link_file(argv, "clang-19 (and libclang-rt-19-dev)", out_path, diag);
 }
 
@@ -50,7 +71,8 @@ SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char
                            SnlDiag *diag)
 {
     switch (sanitize) {
-    case SNL_SANITIZE_NONE: return link_static(object, out_path, diag);
+    case SNL_SANITIZE_NONE:
+        return link_static(object, out_path, diag);
     case SNL_SANITIZE_ADDRESS:
         return link_sanitized(object, "-fsanitize=address", SNL_RUNTIME_ARCHIVE_ASAN, out_path,
                               diag);
@@ -64,7 +86,8 @@ SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char
 SnlStatus snl_link_shared(const char *object, const char *out_path, SnlDiag *diag)
 {
     /* libc and libm are left undefined: the process that loads the object has them. */
-    const char *argv[] = {linker(), "-shared", "--gc-sections", "--build-id=none", "-z",
-                          "noexecstack", "-o", out_path, object, SNL_RUNTIME_ARCHIVE, NULL};
+    const char *argv[] = {
+        linker(), "-shared", "--gc-sections", "--build-id=none",   "-z", "noexecstack",
+        "-o",     out_path,  object,          SNL_RUNTIME_ARCHIVE, NULL};
     return link_file(argv, "lld-19", out_path, diag);
 }

@@ -1,4 +1,5 @@
-/* codegen/loops.c -- structured control flow and kernel functions; the only place with basic blocks. */
+/* codegen/loops.c -- structured control flow and kernel functions; the only place with basic
+ * blocks. */
 #include "codegen/gen.h"
 
 static LLVMBasicBlockRef new_block(SnlGen *g, const char *name)
@@ -59,8 +60,8 @@ void snl_if_end(SnlGen *g, SnlIf *s)
     LLVMPositionBuilderAtEnd(g->b, s->exit);
 }
 
-/* Attributes that every pointer parameter of a kernel has: kernels never write what they read through
- * another pointer, and keep none. */
+/* Attributes that every pointer parameter of a kernel has: kernels never write what they read
+ * through another pointer, and keep none. */
 static void mark_pointers(SnlGen *g, LLVMValueRef f, unsigned n_ptr)
 {
     static const char *const names[] = {"noalias", "nocapture", "noundef"};
@@ -119,7 +120,10 @@ void snl_kernel_end(SnlGen *g)
         LLVMPositionBuilderAtEnd(g->b, g->suspended[g->n_suspended].block);
 }
 
-LLVMValueRef snl_param(SnlGen *g, unsigned i) { return LLVMGetParam(g->func, i); }
+LLVMValueRef snl_param(SnlGen *g, unsigned i)
+{
+    return LLVMGetParam(g->func, i);
+}
 
 void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n)
 {

@@ -1,9 +1,10 @@
 /* codegen/math.c -- exp and its relatives on lanes of f32, without calls.
  *
- * exp: range reduction x = n ln2 + r, |r| <= ln2/2, polynomial of degree 6 for e^r, scaling by 2^n in
- * the exponent field. Largest relative error 1.2e-7 (about 1 ulp) on [-87.3, 88.7], measured over all
- * floats of the range by tests/unit/test_math_bounds.c. Below -87.3 the result is 0, above 88.7 it is
- * the value at 88.7 (2^127.97): never infinity, so that x / (1 + exp(-x)) stays finite. */
+ * exp: range reduction x = n ln2 + r, |r| <= ln2/2, polynomial of degree 6 for e^r, scaling by 2^n
+ * in the exponent field. Largest relative error 1.2e-7 (about 1 ulp) on [-87.3, 88.7], measured
+ * over all floats of the range by tests/unit/test_math_bounds.c. Below -87.3 the result is 0,
+ * above 88.7 it is the value at 88.7 (2^127.97): never infinity, so that x / (1 + exp(-x)) stays
+ * finite. */
 #include "codegen/gen.h"
 
 LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes)
@@ -26,8 +27,7 @@ LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes)
 
     /* n = round(x / ln2) by adding 1.5 * 2^23: the integer appears in the low mantissa bits. */
     LLVMValueRef magic = snl_splat_f32(g, 12582912.0, lanes);
-    LLVMValueRef shifted =
-        snl_fma(g, c, snl_splat_f32(g, 1.4426950408889634, lanes), magic);
+    LLVMValueRef shifted = snl_fma(g, c, snl_splat_f32(g, 1.4426950408889634, lanes), magic);
     LLVMValueRef n = snl_fsub(g, shifted, magic);
     LLVMValueRef r = snl_fma(g, n, snl_splat_f32(g, -0.693145751953125, lanes), c);
     r = snl_fma(g, n, snl_splat_f32(g, -1.42860682030941723e-6, lanes), r);
@@ -63,7 +63,6 @@ LLVMValueRef snl_tanh(SnlGen *g, LLVMValueRef x, int lanes)
     for (int k = 1; k < 4; k++) p = snl_fma(g, p, x2, snl_splat_f32(g, odd[k], lanes));
     LLVMValueRef near = snl_fma(g, snl_fmul(g, p, x2), x, x);
     LLVMValueRef size = snl_call_intrinsic(g, "llvm.fabs", LLVMTypeOf(x), &x, 1);
-    LLVMValueRef small =
-        LLVMBuildFCmp(g->b, LLVMRealOLT, size, snl_splat_f32(g, 0.3, lanes), "");
+    LLVMValueRef small = LLVMBuildFCmp(g->b, LLVMRealOLT, size, snl_splat_f32(g, 0.3, lanes), "");
     return LLVMBuildSelect(g->b, small, near, far, "");
 }

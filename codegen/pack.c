@@ -1,8 +1,8 @@
 /* codegen/pack.c -- plans the payload and streams weights into it, panel by panel.
  *
- * A weight's format in the file is that of its declared type (a `cast` weight expression says bf16 or
- * f16); its values come through snl_weight_read as f32, already rounded, so storing them is exact.
- * Memory: one block of rows and its image, a few MiB at most for ordinary widths. */
+ * A weight's format in the file is that of its declared type (a `cast` weight expression says bf16
+ * or f16); its values come through snl_weight_read as f32, already rounded, so storing them is
+ * exact. Memory: one block of rows and its image, a few MiB at most for ordinary widths. */
 #include "codegen/pack.h"
 
 #include "ir/base/checked.h"
@@ -17,7 +17,8 @@ enum {
     RELEASE_BYTES = 16 << 20 /* source pages are given back after so many bytes written */
 };
 
-/* ---- plan --------------------------------------------------------------------------------------- */
+/* ---- plan ---------------------------------------------------------------------------------------
+ */
 
 typedef struct Planner {
     SnlArena *arena;
@@ -26,7 +27,10 @@ typedef struct Planner {
     size_t cap;
 } Planner;
 
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
 
 static bool panel_dtype(SnlDtype dtype)
 {
@@ -40,8 +44,8 @@ static int64_t row_groups(const SnlWeight *w)
     return (snl_weight_cols(w) + g - 1) / g;
 }
 
-/* Cannot overflow: a type has at most SNL_MAX_ELEMS elements, padding at most 32 times as many bytes
- * as that. */
+/* Cannot overflow: a type has at most SNL_MAX_ELEMS elements, padding at most 32 times as many
+ * bytes as that. */
 static int64_t packed_bytes(const SnlWeight *w, SnlLayout layout)
 {
     if (layout == SNL_LAYOUT_PLAIN)
@@ -77,8 +81,8 @@ static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, Sn
     }
     SNL_TRY(check_format(p, w, layout, use));
     if (payload->n == p->cap)
-        payload->at = snl_arena_grow(p->arena, payload->at, payload->n, &p->cap,
-                                     sizeof *payload->at);
+        payload->at =
+            snl_arena_grow(p->arena, payload->at, payload->n, &p->cap, sizeof *payload->at);
     SnlPackedWeight *at = &payload->at[payload->n];
     *at = (SnlPackedWeight){w, layout, payload->nbytes, packed_bytes(w, layout)};
     if (!snl_add_i64(payload->nbytes, at->nbytes, &payload->nbytes))
@@ -90,8 +94,7 @@ static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, Sn
 /* Weights inside attributes: the scalars of `coef = [1.0, @s]`. */
 static SnlStatus add_attr(Planner *p, const SnlAttrValue *value, SnlLoc use)
 {
-    if (value->kind == SNL_ATTR_WEIGHT)
-        return add_weight(p, value->weight, SNL_LAYOUT_PLAIN, use);
+    if (value->kind == SNL_ATTR_WEIGHT) return add_weight(p, value->weight, SNL_LAYOUT_PLAIN, use);
     if (value->kind != SNL_ATTR_LIST) return SNL_OK;
     for (size_t i = 0; i < value->list.n; i++) SNL_TRY(add_attr(p, &value->list.at[i], use));
     return SNL_OK;
@@ -115,8 +118,7 @@ static SnlStatus add_op(Planner *p, const SnlOp *op)
         for (size_t i = 0; i < op->sym[g].n; i++)
             SNL_TRY(add_weight(p, op->sym[g].weight[i], layout_of_group(op->code, g), op->loc));
     }
-    for (size_t i = 0; i < op->attrs.n; i++)
-        SNL_TRY(add_attr(p, &op->attrs.at[i].value, op->loc));
+    for (size_t i = 0; i < op->attrs.n; i++) SNL_TRY(add_attr(p, &op->attrs.at[i].value, op->loc));
     return SNL_OK;
 }
 
@@ -138,7 +140,8 @@ int64_t snl_payload_offset(const SnlPayload *payload, const SnlWeight *weight)
     return payload->at[payload->index_of_weight[weight->id]].offset;
 }
 
-/* ---- layout ------------------------------------------------------------------------------------- */
+/* ---- layout -------------------------------------------------------------------------------------
+ */
 
 static uint16_t narrow(SnlDtype dtype, float x)
 {
@@ -161,7 +164,8 @@ static void fill_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t co
     }
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------------
+ */
 
 typedef struct Writer {
     SnlWeightSource *source;
@@ -252,8 +256,13 @@ SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, 
                             SnlByteSink *sink, void *user, SnlProgress *progress,
                             void *progress_user, uint64_t *out_hash)
 {
-    Writer w = {.source = source, .diag = diag, .sink = sink, .user = user, .progress = progress,
-                .progress_user = progress_user, .total = payload->nbytes};
+    Writer w = {.source = source,
+                .diag = diag,
+                .sink = sink,
+                .user = user,
+                .progress = progress,
+                .progress_user = progress_user,
+                .total = payload->nbytes};
     w.hash = XXH3_createState();
     if (!w.hash) return snl_error_at(diag, SNL_E_MACHINE, NULL, "out of memory");
     SnlStatus status = SNL_OK;

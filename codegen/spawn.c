@@ -25,7 +25,8 @@ static int start(const char *const *argv, const int pipe_end[2], pid_t *out_pid)
     return failed;
 }
 
-/* Everything until end of file; the first `room` - 1 bytes are kept, on one line as messages are. */
+/* Everything until end of file; the first `room` - 1 bytes are kept, on one line as messages are.
+ */
 static void drain(int fd, char *text, size_t room)
 {
     size_t kept = 0;
@@ -58,7 +59,8 @@ SnlStatus snl_spawn(const char *const *argv, const char *install, SnlDiag *diag)
 {
     int ends[2];
     if (pipe(ends) != 0)
-        return snl_error_at(diag, SNL_E_MACHINE, argv[0], "cannot make a pipe: %s", strerror(errno));
+        return snl_error_at(diag, SNL_E_MACHINE, argv[0], "cannot make a pipe: %s",
+                            strerror(errno));
     pid_t pid = 0;
     int failed = start(argv, ends, &pid);
     close(ends[1]);

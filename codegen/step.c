@@ -23,11 +23,12 @@ typedef struct Step {
     LLVMValueRef ctx, thread, n_threads, n_tokens, tail_row, weights, state, work, private, args;
     Share share[MAX_SHARES];
     size_t n_shares;
-    LLVMValueRef *arg; /* parameters, then results: pointer or index */
+    LLVMValueRef *arg;  /* parameters, then results: pointer or index */
     int64_t *result_of; /* per value id: index of the function result it is, -1 */
 } Step;
 
-/* ---- fields of the context ---------------------------------------------------------------------------- */
+/* ---- fields of the context
+ * ---------------------------------------------------------------------------- */
 
 enum {
 #define SNLRT_FIELD(type, name, kind) CTX_##name,
@@ -85,7 +86,8 @@ static Share share_of(Step *s, int64_t units)
     return new;
 }
 
-/* ---- where values lie ------------------------------------------------------------------------------------- */
+/* ---- where values lie
+ * ------------------------------------------------------------------------------------- */
 
 static SnlPlace place_of(Step *s, const SnlValue *v)
 {
@@ -99,9 +101,8 @@ static SnlPlace place_of(Step *s, const SnlValue *v)
     const SnlOp *op = v->def;
     if (snl_op_is_view(op)) {
         SnlPlace whole = place_of(s, snl_in(op, 0));
-        int64_t begin = op->code == SNL_OP_SLICE
-                            ? snl_attr_int(&op->attrs, "begin", 0)
-                            : snl_attr_int(&op->attrs, "index", 0) * stride;
+        int64_t begin = op->code == SNL_OP_SLICE ? snl_attr_int(&op->attrs, "begin", 0)
+                                                 : snl_attr_int(&op->attrs, "index", 0) * stride;
         return (SnlPlace){snl_offset_const(g, whole.base, begin * 4), whole.stride};
     }
     SnlPlacement p;
@@ -136,7 +137,8 @@ static SnlPlace plus_columns(SnlGen *g, SnlPlace p, int64_t columns)
     return (SnlPlace){snl_offset_const(g, p.base, columns * 4), p.stride};
 }
 
-/* ---- this thread's share of an op ------------------------------------------------------------------------------ */
+/* ---- this thread's share of an op
+ * ------------------------------------------------------------------------------ */
 
 /* Token rows of the op: all, the tail, or this thread's part of them. */
 static void row_range(Step *s, const SnlPlacement *p, SnlRange *r)
@@ -175,7 +177,8 @@ static void unit_range(Step *s, const SnlPlacement *p, size_t m, size_t members,
 }
 
 /* Columns [0, width) of member `m` that are this thread's. */
-static SnlRange column_range(Step *s, const SnlPlacement *p, size_t m, size_t members, int64_t width)
+static SnlRange column_range(Step *s, const SnlPlacement *p, size_t m, size_t members,
+                             int64_t width)
 {
     SnlGen *g = s->g;
     SnlRange r;
@@ -209,7 +212,9 @@ static SnlRange head_range(Step *s, const SnlPlacement *p, size_t m, size_t memb
     return r;
 }
 
-/* ---- ops ------------------------------------------------------------------------------------------------------- */
+/* ---- ops
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t member_count(const SnlOp *op)
 {
@@ -236,7 +241,8 @@ static void emit_pieces(Step *s, SnlOpGen *o, size_t m, SnlPlace x, SnlPlace y, 
         r.c0 = snl_add(g, snl_i64(g, begin), snl_mul(g, r.c0, snl_i64(g, grain)));
         r.c1 = snl_add(g, snl_i64(g, begin), snl_mul(g, r.c1, snl_i64(g, grain)));
         SnlOpGen part = *o;
-        part.p.grain = begin % SNL_PANEL_ROWS == 0 && grain % SNL_PANEL_ROWS == 0 ? SNL_PANEL_ROWS : 1;
+        part.p.grain =
+            begin % SNL_PANEL_ROWS == 0 && grain % SNL_PANEL_ROWS == 0 ? SNL_PANEL_ROWS : 1;
         snl_kernel_linear(&part, m, x, y, r, accumulate);
         begin = end;
     }
@@ -295,8 +301,8 @@ static void emit_rope_table(Step *s, SnlOpGen *o)
     snl_kernel_rope_table(o, r.r0, r.r1);
 }
 
-/* Attention by (tile of rows, kv head): thread t takes units t, t + n, t + 2n, ..., so that late tiles,
- * which see more positions, are shared out evenly. */
+/* Attention by (tile of rows, kv head): thread t takes units t, t + n, t + 2n, ..., so that late
+ * tiles, which see more positions, are shared out evenly. */
 static void attention_tiles(Step *s, SnlOpGen *o, size_t m, SnlPlace q, SnlPlace k, SnlPlace v,
                             SnlPlace y)
 {
@@ -359,8 +365,7 @@ static void emit_eltwise(Step *s, SnlOpGen *o)
     for (size_t m = 0; m < members; m++) {
         SnlOpGen part = *o;
         part.ins = ins;
-        for (size_t i = 0; i < op->n_in; i++)
-            ins[i] = member_place(o, snl_in(op, i), o->ins[i], m);
+        for (size_t i = 0; i < op->n_in; i++) ins[i] = member_place(o, snl_in(op, i), o->ins[i], m);
         if (op->code == SNL_OP_STACK) ins[0] = ins[m];
         part.out = member_place(o, op->out[0], o->out, m);
         snl_kernel_eltwise(&part, column_range(s, &o->p, m, members, snl_type_width(type)));
@@ -423,9 +428,15 @@ static EmitOp *const emitters[SNL_OP_COUNT] = {
 static void emit_op(Step *s, const SnlOp *op)
 {
     SnlGen *g = s->g;
-    SnlOpGen o = {.g = g, .op = op, .decode = s->decode, .tokens = s->tokens,
-                  .weights = s->weights, .state = s->state, .n_tokens = s->n_tokens,
-                  .payload = s->payload, .state_offset = s->state_offset};
+    SnlOpGen o = {.g = g,
+                  .op = op,
+                  .decode = s->decode,
+                  .tokens = s->tokens,
+                  .weights = s->weights,
+                  .state = s->state,
+                  .n_tokens = s->n_tokens,
+                  .payload = s->payload,
+                  .state_offset = s->state_offset};
     if (op->code == SNL_OP_RETURN || snl_op_is_view(op)) return;
     bool scheduled = snl_placement_read(op, &o.p);
     SNL_ASSERT(scheduled);
@@ -455,7 +466,8 @@ static void emit_barrier(Step *s)
     snl_call(g, f, args, 2);
 }
 
-/* ---- red zones (address sanitizer) ------------------------------------------------------------------ */
+/* ---- red zones (address sanitizer)
+ * ------------------------------------------------------------------ */
 
 static void set_poison(Step *s, const char *name, LLVMValueRef at, int64_t nbytes)
 {
@@ -481,13 +493,15 @@ static void poison_region(Step *s, LLVMValueRef region, bool private, int64_t re
         if (!at || !snl_placement_read(op, &p) || (p.split == SNL_SPLIT_ALL) != private) continue;
         int64_t nbytes = snl_type_elems(op->out[0]->type, s->tokens) * 4;
         int64_t end = (nbytes + 63) / 64 * 64 + redzone;
-        int64_t begin = at->i / SNL_PACK_ALIGN * SNL_PACK_ALIGN; /* as planned: sabotage shifts it */
+        int64_t begin =
+            at->i / SNL_PACK_ALIGN * SNL_PACK_ALIGN; /* as planned: sabotage shifts it */
         set_poison(s, "__asan_poison_memory_region", snl_offset_const(g, region, begin + nbytes),
                    end - nbytes);
     }
 }
 
-/* For functions planned with red zones. The shared region is thread 0's to prepare: the others wait. */
+/* For functions planned with red zones. The shared region is thread 0's to prepare: the others
+ * wait. */
 static void poison_redzones(Step *s)
 {
     SnlGen *g = s->g;
@@ -517,8 +531,12 @@ LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *pay
     LLVMSetLinkage(f, LLVMInternalLinkage);
     snl_mark_function(g, f);
     int64_t tokens = snl_attr_int(&func->attrs, "tokens", 1);
-    Step s = {.g = g, .func = func, .payload = payload, .state_offset = state_offset,
-              .tokens = tokens, .decode = tokens == 1};
+    Step s = {.g = g,
+              .func = func,
+              .payload = payload,
+              .state_offset = state_offset,
+              .tokens = tokens,
+              .decode = tokens == 1};
     g->func = f;
     LLVMPositionBuilderAtEnd(g->b, LLVMAppendBasicBlockInContext(g->ctx, f, "entry"));
     find_results(&s);

@@ -49,24 +49,27 @@ static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
     LLVMTargetRef target;
     char *message = NULL;
     if (LLVMGetTargetFromTriple(triple, &target, &message))
-        return snl_error_at(g->diag, SNL_E_USAGE, "--target", "found '%s', wanted a triple such as %s: %s",
-                            triple, host, own_message(g->arena, message));
+        return snl_error_at(g->diag, SNL_E_USAGE, "--target",
+                            "found '%s', wanted a triple such as %s: %s", triple, host,
+                            own_message(g->arena, message));
     const char *cpu = options->cpu ? options->cpu : default_cpu(triple), *features = "";
     if (strcmp(cpu, "native") == 0) {
         if (options->triple && strncmp(triple, host, strcspn(host, "-") + 1) != 0)
             return snl_error_at(g->diag, SNL_E_USAGE, "--cpu",
-                                "native means this machine (%s), but --target is %s: name a cpu", host,
-                                triple);
+                                "native means this machine (%s), but --target is %s: name a cpu",
+                                host, triple);
         cpu = own_message(g->arena, LLVMGetHostCPUName());
         features = own_message(g->arena, LLVMGetHostCPUFeatures());
     } else if (options->cpu) {
         SNL_TRY(check_cpu(g, triple, cpu));
     }
-    /* Static programs on x86-64 lie below 2 GiB; the payload is not linked in, so small code suffices. */
-    bool pic = options->pic || options->sanitize != SNL_SANITIZE_NONE; /* those are linked dynamically */
+    /* Static programs on x86-64 lie below 2 GiB; the payload is not linked in, so small code
+     * suffices. */
+    bool pic =
+        options->pic || options->sanitize != SNL_SANITIZE_NONE; /* those are linked dynamically */
     LLVMRelocMode reloc = pic ? LLVMRelocPIC : LLVMRelocStatic;
-    g->machine = LLVMCreateTargetMachine(target, triple, cpu, features, LLVMCodeGenLevelDefault, reloc,
-                                         LLVMCodeModelSmall);
+    g->machine = LLVMCreateTargetMachine(target, triple, cpu, features, LLVMCodeGenLevelDefault,
+                                         reloc, LLVMCodeModelSmall);
     LLVMSetTarget(g->module, triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(g->machine);
     LLVMSetModuleDataLayout(g->module, layout);
@@ -82,7 +85,8 @@ static bool cpu_name_in(const char *cpu, const char *const *names)
     return false;
 }
 
-/* ---- what the CPU must have -------------------------------------------------------------------------- */
+/* ---- what the CPU must have
+ * -------------------------------------------------------------------------- */
 
 /* Features of the x86-64 levels, in the order the runtime knows them. */
 static const char v2[] = "sse3,ssse3,sse4.1,sse4.2,popcnt";
@@ -90,13 +94,15 @@ static const char v3[] = "sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi,bmi2,f16c
 static const char v4[] = "sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe,"
                          "avx512f,avx512bw,avx512cd,avx512dq,avx512vl";
 
-static const char *const v2_cpus[] = {"x86-64-v2", "nehalem", "westmere", "sandybridge", "ivybridge",
-                                      "silvermont", "goldmont", "btver2", NULL};
+static const char *const v2_cpus[] = {"x86-64-v2",   "nehalem",   "westmere",
+                                      "sandybridge", "ivybridge", "silvermont",
+                                      "goldmont",    "btver2",    NULL};
 static const char *const v4_cpus[] = {
-    "x86-64-v4", "skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake-client",
-    "icelake-server", "rocketlake", "tigerlake", "sapphirerapids", "emeraldrapids", "graniterapids",
-    "znver4", "znver5", NULL};
-static const char *const v1_cpus[] = {"x86-64", "generic", "core2", "nocona", "k8", "amdfam10", NULL};
+    "x86-64-v4",      "skylake-avx512", "cascadelake", "cooperlake", "cannonlake",
+    "icelake-client", "icelake-server", "rocketlake",  "tigerlake",  "sapphirerapids",
+    "emeraldrapids",  "graniterapids",  "znver4",      "znver5",     NULL};
+static const char *const v1_cpus[] = {"x86-64", "generic",  "core2", "nocona",
+                                      "k8",     "amdfam10", NULL};
 
 static bool has_avx512(const char *cpu, const char *features)
 {
@@ -110,28 +116,29 @@ char *snl_gen_required_features(SnlGen *g)
     char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
     if (strncmp(triple, "x86_64", 6) != 0 || cpu_name_in(cpu, v1_cpus))
         return snl_arena_strdup(g->arena, "");
-    const char *needed = has_avx512(cpu, features)      ? v4
-                         : cpu_name_in(cpu, v2_cpus)    ? v2
-                                                        : v3;
+    const char *needed = has_avx512(cpu, features) ? v4 : cpu_name_in(cpu, v2_cpus) ? v2 : v3;
     return snl_arena_strdup(g->arena, needed);
 }
 
 char *snl_target_cpus(SnlArena *arena, const char *triple)
 {
     if (triple && strncmp(triple, "x86_64", 6) != 0)
-        return snl_arena_strdup(arena, strncmp(triple, "aarch64", 7) == 0
-                                           ? "generic, cortex-a53, cortex-a72, cortex-a76, neoverse-n1, "
-                                             "neoverse-v1, apple-m1"
-                                           : "generic");
+        return snl_arena_strdup(arena,
+                                strncmp(triple, "aarch64", 7) == 0
+                                    ? "generic, cortex-a53, cortex-a72, cortex-a76, neoverse-n1, "
+                                      "neoverse-v1, apple-m1"
+                                    : "generic");
     char *text = snl_arena_strdup(arena, "x86-64, x86-64-v2, x86-64-v3, x86-64-v4, haswell, "
                                          "broadwell, skylake, alderlake, znver1, znver2, znver3");
-    for (const char *const *n = v4_cpus + 1; *n; n++) text = snl_arena_printf(arena, "%s, %s", text, *n);
-    for (const char *const *n = v2_cpus + 1; *n; n++) text = snl_arena_printf(arena, "%s, %s", text, *n);
+    for (const char *const *n = v4_cpus + 1; *n; n++)
+        text = snl_arena_printf(arena, "%s, %s", text, *n);
+    for (const char *const *n = v2_cpus + 1; *n; n++)
+        text = snl_arena_printf(arena, "%s, %s", text, *n);
     return text;
 }
 
-/* Register tile of the prefill kernels: as many 16-lane accumulators as registers hold, with room for
- * the weights and one broadcast input. */
+/* Register tile of the prefill kernels: as many 16-lane accumulators as registers hold, with room
+ * for the weights and one broadcast input. */
 static void choose_tile(SnlGen *g)
 {
     char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
@@ -177,7 +184,8 @@ void snl_gen_destroy(SnlGen *g)
     if (g->ctx) LLVMContextDispose(g->ctx);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * ---------------------------------------------------------------------------------------------- */
 
 static SnlStatus verify(SnlGen *g, const char *path)
 {
@@ -194,8 +202,8 @@ static SnlStatus verify(SnlGen *g, const char *path)
                         own_message(g->arena, message));
 }
 
-/* The emitters write vectors and unroll by themselves; LLVM's vectoriser and unroller have nothing to add
- * but code size and compile time. */
+/* The emitters write vectors and unroll by themselves; LLVM's vectoriser and unroller have nothing
+ * to add but code size and compile time. */
 static const char passes_text[] =
     "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
     "loop-mssa(loop-rotate,licm),early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg)";
@@ -218,7 +226,8 @@ static SnlStatus optimise(SnlGen *g)
     return status;
 }
 
-SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind kind, const char *path)
+SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind kind,
+                        const char *path)
 {
     if (options->verify) SNL_TRY(verify(g, path));
     SNL_TRY(optimise(g));

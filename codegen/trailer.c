@@ -1,5 +1,5 @@
-/* codegen/trailer.c -- the payload behind the program: padding, weights, tokenizer, manifest, footer
- * (runtime/abi.h has the picture). Everything streams; nothing is seeked back to. */
+/* codegen/trailer.c -- the payload behind the program: padding, weights, tokenizer, manifest,
+ * footer (runtime/abi.h has the picture). Everything streams; nothing is seeked back to. */
 #include "codegen/link.h"
 #include "runtime/abi.h"
 
@@ -10,7 +10,8 @@
 #include <xxhash.h>
 
 _Static_assert(sizeof(SnlrtFooter) == 64, "the footer is eight 8-byte fields");
-_Static_assert(SNLRT_PAYLOAD_ALIGN % SNL_PACK_ALIGN == 0, "weights keep their alignment in the file");
+_Static_assert(SNLRT_PAYLOAD_ALIGN % SNL_PACK_ALIGN == 0,
+               "weights keep their alignment in the file");
 
 typedef struct Stream {
     FILE *file;
@@ -125,8 +126,8 @@ SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *d
     if (end < 0)
         return snl_error_at(diag, SNL_E_MACHINE, NULL, "the output is not a plain file: %s",
                             strerror(errno));
-    uint64_t offset = ((uint64_t)end + SNLRT_PAYLOAD_ALIGN - 1) / SNLRT_PAYLOAD_ALIGN *
-                      SNLRT_PAYLOAD_ALIGN;
+    uint64_t offset =
+        ((uint64_t)end + SNLRT_PAYLOAD_ALIGN - 1) / SNLRT_PAYLOAD_ALIGN * SNLRT_PAYLOAD_ALIGN;
     SNL_TRY(put_zeros(&s, offset - (uint64_t)end));
     SnlArena *arena = snl_arena_create();
     uint64_t *hash = SNL_NEW_ARRAY(arena, uint64_t, trailer->payload->n);

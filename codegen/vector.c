@@ -1,8 +1,14 @@
 /* codegen/vector.c -- constants, memory and arithmetic on scalars and lanes. */
 #include "codegen/gen.h"
 
-LLVMValueRef snl_i64(SnlGen *g, int64_t x) { return LLVMConstInt(g->i64, (uint64_t)x, 1); }
-LLVMValueRef snl_f32(SnlGen *g, double x) { return LLVMConstReal(g->f32, x); }
+LLVMValueRef snl_i64(SnlGen *g, int64_t x)
+{
+    return LLVMConstInt(g->i64, (uint64_t)x, 1);
+}
+LLVMValueRef snl_f32(SnlGen *g, double x)
+{
+    return LLVMConstReal(g->f32, x);
+}
 
 LLVMTypeRef snl_vec(LLVMTypeRef elem, int lanes)
 {
@@ -127,7 +133,8 @@ LLVMValueRef snl_fmax(SnlGen *g, LLVMValueRef a, LLVMValueRef b)
 LLVMValueRef snl_fma(SnlGen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
 {
     LLVMValueRef args[] = {a, b, c};
-    /* fmuladd: fused where the target has it, two roundings where it has not (never a libm call). */
+    /* fmuladd: fused where the target has it, two roundings where it has not (never a libm call).
+     */
     return snl_call_intrinsic(g, "llvm.fmuladd", LLVMTypeOf(a), args, 3);
 }
 
@@ -153,8 +160,10 @@ static LLVMValueRef reduce(SnlGen *g, LLVMValueRef v, int lanes, Combine *combin
             low[i] = LLVMConstInt(g->i32, (unsigned)i, 0);
             high[i] = LLVMConstInt(g->i32, (unsigned)(i + lanes), 0);
         }
-        LLVMValueRef a = LLVMBuildShuffleVector(g->b, v, v, LLVMConstVector(low, (unsigned)lanes), "");
-        LLVMValueRef b = LLVMBuildShuffleVector(g->b, v, v, LLVMConstVector(high, (unsigned)lanes), "");
+        LLVMValueRef a =
+            LLVMBuildShuffleVector(g->b, v, v, LLVMConstVector(low, (unsigned)lanes), "");
+        LLVMValueRef b =
+            LLVMBuildShuffleVector(g->b, v, v, LLVMConstVector(high, (unsigned)lanes), "");
         v = combine(g, a, b);
         if (lanes == 1) return LLVMBuildExtractElement(g->b, v, LLVMConstInt(g->i32, 0, 0), "");
     }

@@ -74,8 +74,8 @@ typedef struct Subject {
 
 static SnlStatus wrong_kind(const Subject *s, const Rule *r, const char *wanted)
 {
-    return snl_error(s->diag, SNL_E_ATTR, s->loc, "%s: attribute '%s' is of the wrong kind, wanted %s",
-                     s->what, r->key, wanted);
+    return snl_error(s->diag, SNL_E_ATTR, s->loc,
+                     "%s: attribute '%s' is of the wrong kind, wanted %s", s->what, r->key, wanted);
 }
 
 static SnlStatus check_number(const Subject *s, const Rule *r, const SnlAttrValue *v, bool real)
@@ -86,8 +86,8 @@ static SnlStatus check_number(const Subject *s, const Rule *r, const SnlAttrValu
     double x = is_int ? (double)v->i : v->r;
     if (x >= r->lo && x <= r->hi) return SNL_OK;
     return snl_error(s->diag, SNL_E_ATTR, s->loc,
-                     "%s: attribute '%s' is out of range: found %.15g, wanted %.15g to %.15g", s->what,
-                     r->key, x, r->lo, r->hi);
+                     "%s: attribute '%s' is out of range: found %.15g, wanted %.15g to %.15g",
+                     s->what, r->key, x, r->lo, r->hi);
 }
 
 /* `words` is "a|b|c". */
@@ -131,13 +131,18 @@ static SnlStatus check_list(const Subject *s, const Rule *r, const SnlAttrValue 
 static SnlStatus check_value(const Subject *s, const Rule *r, const SnlAttrValue *v)
 {
     switch (r->kind) {
-    case INT: return check_number(s, r, v, false);
-    case REAL: return check_number(s, r, v, true);
-    case WORD: return check_word(s, r, v);
-    case FLAG: return v->kind == SNL_ATTR_FLAG ? SNL_OK : wrong_kind(s, r, "no value");
+    case INT:
+        return check_number(s, r, v, false);
+    case REAL:
+        return check_number(s, r, v, true);
+    case WORD:
+        return check_word(s, r, v);
+    case FLAG:
+        return v->kind == SNL_ATTR_FLAG ? SNL_OK : wrong_kind(s, r, "no value");
     case INTS:
     case INT_MEMBERS:
-    case COEFS: return check_list(s, r, v);
+    case COEFS:
+        return check_list(s, r, v);
     }
     return SNL_OK;
 }
@@ -157,8 +162,8 @@ static SnlStatus unknown(const Subject *s, const char *key)
         if (s->rule[i].code == s->code && n < sizeof known)
             n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "",
                                   s->rule[i].key);
-    return snl_error(s->diag, SNL_E_ATTR, s->loc, "%s: unknown attribute '%s', wanted %s%s", s->what,
-                     key, n ? "one of: " : "none", known);
+    return snl_error(s->diag, SNL_E_ATTR, s->loc, "%s: unknown attribute '%s', wanted %s%s",
+                     s->what, key, n ? "one of: " : "none", known);
 }
 
 static SnlStatus check(const Subject *s)
@@ -186,7 +191,8 @@ static bool is_scheduling_key(const char *key)
 
 SnlStatus snl_op_check_attrs(const SnlOp *op, SnlDiag *diag)
 {
-    /* The scheduling keys are left out of a copy of the list: values are shared, nothing is changed. */
+    /* The scheduling keys are left out of a copy of the list: values are shared, nothing is
+     * changed. */
     enum { MAX = 64 };
     SnlAttr own[MAX];
     SnlAttrs attrs = {own, 0, MAX};
@@ -197,15 +203,19 @@ SnlStatus snl_op_check_attrs(const SnlOp *op, SnlDiag *diag)
             return snl_error(diag, SNL_E_ATTR, op->loc, "%s: more than %d attributes", what, MAX);
         own[attrs.n++] = op->attrs.at[i];
     }
-    Subject s = {what,     &attrs, op->loc, (int)op->code,
-                 op_rules, sizeof op_rules / sizeof *op_rules, diag};
+    Subject s = {what, &attrs, op->loc, (int)op->code, op_rules, sizeof op_rules / sizeof *op_rules,
+                 diag};
     return check(&s);
 }
 
 SnlStatus snl_weight_check_attrs(const SnlWeight *w, SnlDiag *diag)
 {
-    Subject s = {snl_wexpr_text(w->code), &w->attrs,   w->loc,
-                 (int)w->code,            wexpr_rules, sizeof wexpr_rules / sizeof *wexpr_rules,
+    Subject s = {snl_wexpr_text(w->code),
+                 &w->attrs,
+                 w->loc,
+                 (int)w->code,
+                 wexpr_rules,
+                 sizeof wexpr_rules / sizeof *wexpr_rules,
                  diag};
     return check(&s);
 }

@@ -4,8 +4,8 @@
 
 #include "ir/ir.h"
 
-/* Every attribute known, of its kind and in its range, and every required one there. Scheduling keys
- * (ir/IR.md) are accepted on every operation with any value. Reports the first mistake. */
+/* Every attribute known, of its kind and in its range, and every required one there. Scheduling
+ * keys (ir/IR.md) are accepted on every operation with any value. Reports the first mistake. */
 SnlStatus snl_op_check_attrs(const SnlOp *op, SnlDiag *diag);
 SnlStatus snl_weight_check_attrs(const SnlWeight *w, SnlDiag *diag);
 /* "source", "concat", ... */

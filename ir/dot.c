@@ -1,4 +1,5 @@
-/* ir/dot.c -- a function as Graphviz text: operations as boxes, values as edges with their types. */
+/* ir/dot.c -- a function as Graphviz text: operations as boxes, values as edges with their types.
+ */
 #include "ir/ir.h"
 
 #include <stdlib.h>

@@ -13,7 +13,8 @@
 
 typedef long long ll;
 
-/* ---- helpers ------------------------------------------------------------------------------------- */
+/* ---- helpers
+ * ------------------------------------------------------------------------------------- */
 
 SnlStatus snl_infer_fail(const SnlInfer *x, SnlDiagKind kind, const char *fmt, ...)
 {
@@ -59,8 +60,9 @@ static SnlStatus result(const SnlInfer *x, SnlDtype dtype, bool members, int64_t
 {
     int64_t elems;
     if (!snl_mul_i64(M, width, &elems) || elems > SNL_MAX_ELEMS)
-        return snl_infer_fail(x, SNL_E_SHAPE, "result has %lld x %lld elements per token, at most %lld",
-                              (ll)M, (ll)width, (ll)SNL_MAX_ELEMS);
+        return snl_infer_fail(x, SNL_E_SHAPE,
+                              "result has %lld x %lld elements per token, at most %lld", (ll)M,
+                              (ll)width, (ll)SNL_MAX_ELEMS);
     const int64_t with[3] = {SNL_DIM_T, M, width}, without[2] = {SNL_DIM_T, width};
     x->out[0] = members ? snl_type(x->m, dtype, 3, with) : snl_type(x->m, dtype, 2, without);
     return SNL_OK;
@@ -71,8 +73,8 @@ static SnlStatus like(const SnlInfer *x, const SnlType *t, int64_t width)
     return result(x, SNL_F32, t->rank == 3, snl_type_members(t), width);
 }
 
-/* Members of group 0 against those of rows `t`: a list of M gives M members, whether `t` is shared or
- * brings M of its own; a single symbol serves all members of `t`. */
+/* Members of group 0 against those of rows `t`: a list of M gives M members, whether `t` is shared
+ * or brings M of its own; a single symbol serves all members of `t`. */
 static SnlStatus members(const SnlInfer *x, const SnlType *t, bool *out_members, int64_t *out_M)
 {
     const SnlSymbols *sym = &x->op->sym[0];
@@ -107,14 +109,16 @@ static SnlStatus one_symbol(const SnlInfer *x)
     return snl_infer_fail(x, SNL_E_STRUCTURE, "takes one symbol here, not a list");
 }
 
-static SnlStatus divides(const SnlInfer *x, const char *what, int64_t n, const char *of, int64_t width)
+static SnlStatus divides(const SnlInfer *x, const char *what, int64_t n, const char *of,
+                         int64_t width)
 {
     if (width % n == 0) return SNL_OK;
     return snl_infer_fail(x, SNL_E_SHAPE, "%s = %lld does not divide the %s %lld", what, (ll)n, of,
                           (ll)width);
 }
 
-/* ---- rows and weights ------------------------------------------------------------------------------ */
+/* ---- rows and weights
+ * ------------------------------------------------------------------------------ */
 
 /* i32[T], [V, D] -> f32[T, D] */
 static SnlStatus infer_embed(const SnlInfer *x)
@@ -155,9 +159,9 @@ static SnlStatus infer_linear(const SnlInfer *x)
         return snl_infer_fail(x, SNL_E_SHAPE, "'@%s': found %s, wanted shape [F, D]",
                               snl_op_weight(op, 0)->name, snl_infer_text(x, w));
     if (w->dim[1] != snl_type_width(t))
-        return snl_infer_fail(x, SNL_E_SHAPE, "inner sizes differ: '%%%s' has width %lld, '@%s' has %lld",
-                              snl_in(op, 0)->name, (ll)snl_type_width(t),
-                              snl_op_weight(op, 0)->name, (ll)w->dim[1]);
+        return snl_infer_fail(
+            x, SNL_E_SHAPE, "inner sizes differ: '%%%s' has width %lld, '@%s' has %lld",
+            snl_in(op, 0)->name, (ll)snl_type_width(t), snl_op_weight(op, 0)->name, (ll)w->dim[1]);
     SNL_TRY(weights_are(x, 0, w->dim[0], w->dim[1]));
     SNL_TRY(members(x, t, &rank3, &M));
     if (op->sym[1].n > 0) {
@@ -195,13 +199,16 @@ static SnlStatus infer_mix(const SnlInfer *x)
     return result(x, SNL_F32, w->dim[0] > 1, w->dim[0], snl_type_width(t));
 }
 
-/* ---- positions and attention --------------------------------------------------------------------- */
+/* ---- positions and attention
+ * --------------------------------------------------------------------- */
 
-static SnlStatus needs_keys(const SnlInfer *x, const char *scaling, const char *const *key, size_t n)
+static SnlStatus needs_keys(const SnlInfer *x, const char *scaling, const char *const *key,
+                            size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!snl_attr_find(&x->op->attrs, key[i]))
-            return snl_infer_fail(x, SNL_E_ATTR, "scaling = %s needs attribute '%s'", scaling, key[i]);
+            return snl_infer_fail(x, SNL_E_ATTR, "scaling = %s needs attribute '%s'", scaling,
+                                  key[i]);
     return SNL_OK;
 }
 
@@ -245,8 +252,8 @@ static SnlStatus same_width(const SnlInfer *x, size_t i, const SnlType *t, int r
 {
     if (t->rank == rank && snl_type_members(t) == M && snl_type_width(t) == width) return SNL_OK;
     return rank == 3
-               ? snl_infer_fail(x, SNL_E_SHAPE, "operand %zu: found %s, wanted f32[T, %lld, %lld]", i,
-                                snl_infer_text(x, t), (ll)M, (ll)width)
+               ? snl_infer_fail(x, SNL_E_SHAPE, "operand %zu: found %s, wanted f32[T, %lld, %lld]",
+                                i, snl_infer_text(x, t), (ll)M, (ll)width)
                : snl_infer_fail(x, SNL_E_SHAPE, "operand %zu: found %s, wanted f32[T, %lld]", i,
                                 snl_infer_text(x, t), (ll)width);
 }
@@ -265,7 +272,8 @@ static SnlStatus check_window(const SnlInfer *x, int64_t M)
 {
     const SnlAttrValue *w = snl_attr_find(&x->op->attrs, "window");
     if (!w || w->kind != SNL_ATTR_LIST || (int64_t)w->list.n == M) return SNL_OK;
-    return snl_infer_fail(x, SNL_E_ATTR, "window lists %zu numbers for %lld members", w->list.n, (ll)M);
+    return snl_infer_fail(x, SNL_E_ATTR, "window lists %zu numbers for %lld members", w->list.n,
+                          (ll)M);
 }
 
 /* q [T, (M,) H*d], k and v [T, (M,) G*d], index -> [T, (M,) H*d] */
@@ -298,11 +306,11 @@ static SnlStatus infer_kv_write(const SnlInfer *x)
     return state_members(x, k);
 }
 
-/* [T, D], index -> [T, D] */
+/* [T, (S,) D], index -> [T, (S,) D] */
 static SnlStatus infer_shift(const SnlInfer *x)
 {
     const SnlType *t;
-    SNL_TRY(rows(x, 0, false, &t));
+    SNL_TRY(rows(x, 0, true, &t));
     SNL_TRY(index_operand(x, 1));
     SNL_TRY(one_symbol(x));
     return like(x, t, snl_type_width(t));
@@ -311,12 +319,13 @@ static SnlStatus infer_shift(const SnlInfer *x)
 static SnlStatus infer_row_write(const SnlInfer *x)
 {
     const SnlType *t;
-    SNL_TRY(rows(x, 0, false, &t));
+    SNL_TRY(rows(x, 0, true, &t));
     SNL_TRY(index_operand(x, 1));
     return one_symbol(x);
 }
 
-/* ---- elementwise ----------------------------------------------------------------------------------- */
+/* ---- elementwise
+ * ----------------------------------------------------------------------------------- */
 
 /* [T, D] operands are shared by the members of [T, M, D] ones. */
 static SnlStatus infer_lincomb(const SnlInfer *x)
@@ -327,11 +336,12 @@ static SnlStatus infer_lincomb(const SnlInfer *x)
     for (size_t i = 1; i < op->n_in; i++) {
         SNL_TRY(rows(x, i, true, &t));
         if (snl_type_width(t) != snl_type_width(wide))
-            return snl_infer_fail(x, SNL_E_SHAPE, "operand %zu has width %lld, operand 0 has %lld", i,
-                                  (ll)snl_type_width(t), (ll)snl_type_width(wide));
+            return snl_infer_fail(x, SNL_E_SHAPE, "operand %zu has width %lld, operand 0 has %lld",
+                                  i, (ll)snl_type_width(t), (ll)snl_type_width(wide));
         if (t->rank == 3 && wide->rank == 3 && snl_type_members(t) != snl_type_members(wide))
-            return snl_infer_fail(x, SNL_E_SHAPE, "operand %zu has %lld members, earlier ones have %lld",
-                                  i, (ll)snl_type_members(t), (ll)snl_type_members(wide));
+            return snl_infer_fail(x, SNL_E_SHAPE,
+                                  "operand %zu has %lld members, earlier ones have %lld", i,
+                                  (ll)snl_type_members(t), (ll)snl_type_members(wide));
         if (t->rank > wide->rank) wide = t;
     }
     const SnlAttrValue *coef = snl_attr_find(&op->attrs, "coef");
@@ -341,7 +351,8 @@ static SnlStatus infer_lincomb(const SnlInfer *x)
     return like(x, wide, snl_type_width(wide));
 }
 
-/* a [T, (M,) D] times b of the same shape, or b [T, (M,) H] with D = H*d: one factor for each head. */
+/* a [T, (M,) D] times b of the same shape, or b [T, (M,) H] with D = H*d: one factor for each head.
+ */
 static SnlStatus infer_mul(const SnlInfer *x)
 {
     const SnlType *a, *b;
@@ -374,7 +385,8 @@ static SnlStatus infer_cast(const SnlInfer *x)
     return result(x, dtype, t->rank == 3, snl_type_members(t), snl_type_width(t));
 }
 
-/* ---- moving ---------------------------------------------------------------------------------------- */
+/* ---- moving
+ * ---------------------------------------------------------------------------------------- */
 
 static SnlStatus infer_slice(const SnlInfer *x)
 {
@@ -417,7 +429,8 @@ static SnlStatus infer_stack(const SnlInfer *x)
     return result(x, first->dtype, true, (int64_t)x->op->n_in, snl_type_width(first));
 }
 
-/* ---- the table --------------------------------------------------------------------------------------- */
+/* ---- the table
+ * --------------------------------------------------------------------------------------- */
 
 #define infer_call snl_infer_call
 #define infer_chain snl_infer_chain

@@ -17,7 +17,8 @@ typedef struct SnlInfer {
 typedef SnlStatus SnlInferRule(const SnlInfer *x);
 
 /* Reports "<op>: ..." at the op. */
-SnlStatus snl_infer_fail(const SnlInfer *x, SnlDiagKind kind, const char *fmt, ...) SNL_PRINTF(3, 4);
+SnlStatus snl_infer_fail(const SnlInfer *x, SnlDiagKind kind, const char *fmt, ...)
+    SNL_PRINTF(3, 4);
 const char *snl_infer_text(const SnlInfer *x, const SnlType *type);
 
 SnlInferRule snl_infer_call, snl_infer_chain, snl_infer_control; /* infer_call.c */

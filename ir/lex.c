@@ -5,13 +5,22 @@
 
 #include <string.h>
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
 static bool is_word_head(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
-static bool is_name_head(char c) { return is_word_head(c) || is_digit(c); }
-static bool is_name(char c) { return is_name_head(c) || c == '.'; }
+static bool is_name_head(char c)
+{
+    return is_word_head(c) || is_digit(c);
+}
+static bool is_name(char c)
+{
+    return is_name_head(c) || c == '.';
+}
 
 static int hex_value(char c)
 {
@@ -36,7 +45,8 @@ static char peek(const SnlLexer *lx, size_t at)
     return at < lx->source->len ? lx->source->text[at] : '\0';
 }
 
-/* Skips blanks, comments and line ends; true when a line end (or the start of the text) was passed. */
+/* Skips blanks, comments and line ends; true when a line end (or the start of the text) was passed.
+ */
 static bool skip_blanks(SnlLexer *lx)
 {
     bool head = lx->at == 0;
@@ -168,8 +178,7 @@ static size_t lex_mark(SnlLexer *lx, SnlToken *t, size_t at)
     }
     t->kind = SNL_TOK_PUNCT;
     t->punct = c;
-    if (c == '\0' || strchr("()[]{},:=", c) == NULL)
-        bad(t, "this character has no meaning here");
+    if (c == '\0' || strchr("()[]{},:=", c) == NULL) bad(t, "this character has no meaning here");
     return at + 1;
 }
 

@@ -1,7 +1,8 @@
 /* ir/lex.h -- tokens of the IR's text form. Private to ir/.
  *
- * The lexer walks an SnlSource without copying it and never reports by itself: a malformed token comes
- * back as SNL_TOK_BAD with a message, so that skipping text stays silent and the parser decides. */
+ * The lexer walks an SnlSource without copying it and never reports by itself: a malformed token
+ * comes back as SNL_TOK_BAD with a message, so that skipping text stays silent and the parser
+ * decides. */
 #ifndef SNL_IR_LEX_H
 #define SNL_IR_LEX_H
 
@@ -28,10 +29,10 @@ typedef struct SnlToken {
     uint32_t offset, length; /* in the source, sigils and quotes included */
     const char *text;        /* name without its sigil; string without its quotes; else the token */
     size_t n;
-    int64_t i;      /* INT */
-    double r;       /* REAL */
-    char punct;     /* PUNCT */
-    bool line_head; /* first token of its line */
+    int64_t i;       /* INT */
+    double r;        /* REAL */
+    char punct;      /* PUNCT */
+    bool line_head;  /* first token of its line */
     const char *why; /* BAD */
 } SnlToken;
 

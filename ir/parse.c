@@ -1,14 +1,21 @@
 /* ir/parse.c -- text to module: tokens, declarations, signatures, recovery. Grammar: ir/IR.md.
  *
- * Types and attributes are in parse_attr.c, operations in parse_body.c. The parser checks spelling and
- * names; whether operands, attributes and types fit is ir/verify.c's business, which runs afterwards. */
+ * Types and attributes are in parse_attr.c, operations in parse_body.c. The parser checks spelling
+ * and names; whether operands, attributes and types fit is ir/verify.c's business, which runs
+ * afterwards. */
 #include "ir/parse.h"
+
+#include "ir/attr_rules.h"
 
 #include <string.h>
 
-/* ---- tokens ------------------------------------------------------------------------------------ */
+/* ---- tokens ------------------------------------------------------------------------------------
+ */
 
-void snl_p_advance(SnlParser *p) { p->tok = snl_lex(&p->lex); }
+void snl_p_advance(SnlParser *p)
+{
+    p->tok = snl_lex(&p->lex);
+}
 
 bool snl_p_fail(SnlParser *p, SnlDiagKind kind, const SnlToken *where, const char *fmt, ...)
 {
@@ -68,7 +75,8 @@ const char *snl_p_name(SnlParser *p, const SnlToken *t)
     return snl_arena_strndup(p->arena, t->text, t->n);
 }
 
-/* ---- symbols ----------------------------------------------------------------------------------- */
+/* ---- symbols -----------------------------------------------------------------------------------
+ */
 
 const char *snl_p_kind_of(const SnlParser *p, const char *name)
 {
@@ -110,7 +118,8 @@ static bool declared_name(SnlParser *p, SnlToken *out_tok, const char **out_name
     return true;
 }
 
-/* ---- weights and states -------------------------------------------------------------------------- */
+/* ---- weights and states
+ * -------------------------------------------------------------------------- */
 
 static bool parse_source(SnlParser *p, const char *name, const SnlType *type, SnlWeight **out)
 {
@@ -127,16 +136,12 @@ static bool parse_source(SnlParser *p, const char *name, const SnlType *type, Sn
 
 static bool find_wexpr(const SnlToken *t, SnlWexprCode *out)
 {
-    static const char *const text[SNL_WEXPR_COUNT] = {
-#define WEXPR(NAME, text, min_args, max_args, streams) [SNL_WEXPR_##NAME] = text,
-#include "ir/wexprs.def"
-#undef WEXPR
-    };
-    for (int i = 0; i < SNL_WEXPR_COUNT; i++)
-        if (strlen(text[i]) == t->n && memcmp(text[i], t->text, t->n) == 0) {
-            *out = (SnlWexprCode)i;
-            return true;
-        }
+    for (int i = 0; i < SNL_WEXPR_COUNT; i++) {
+        const char *text = snl_wexpr_text((SnlWexprCode)i);
+        if (strlen(text) != t->n || memcmp(text, t->text, t->n) != 0) continue;
+        *out = (SnlWexprCode)i;
+        return true;
+    }
     return false;
 }
 
@@ -180,7 +185,8 @@ static bool parse_weight(SnlParser *p, const SnlToken *at, const char *name)
 {
     const SnlType *type;
     SnlWeight *w;
-    if (!snl_p_expect(p, ':') || !snl_p_type(p, false, &type) || !snl_p_expect(p, '=')) return false;
+    if (!snl_p_expect(p, ':') || !snl_p_type(p, false, &type) || !snl_p_expect(p, '='))
+        return false;
     if (!parse_weight_expr(p, name, type, &w)) return false;
     w->loc = snl_token_loc(&p->lex, at);
     return true;
@@ -194,7 +200,8 @@ static bool parse_state(SnlParser *p, const SnlToken *at, const char *name)
     return true;
 }
 
-/* ---- signatures ---------------------------------------------------------------------------------- */
+/* ---- signatures
+ * ---------------------------------------------------------------------------------- */
 
 static bool param_name_taken(const SnlFunc *f, const char *name, bool state)
 {
@@ -272,9 +279,11 @@ static bool parse_surrogate(SnlParser *p, SnlFunc *f)
 static bool parse_signature(SnlParser *p, SnlFunc *f)
 {
     if (!snl_p_expect(p, '(')) return false;
-    if (!snl_p_at(p, ')')) do {
-            if (!parse_param(p, f)) return false;
-        } while (snl_p_accept(p, ','));
+    bool more = !snl_p_at(p, ')');
+    while (more) {
+        if (!parse_param(p, f)) return false;
+        more = snl_p_accept(p, ',');
+    }
     if (!snl_p_expect(p, ')') || !parse_results(p, f) || !parse_surrogate(p, f)) return false;
     if (snl_p_accept_word(p, "attributes")) {
         if (!snl_p_at(p, '{')) return snl_p_wanted(p, "'{'");
@@ -284,8 +293,8 @@ static bool parse_signature(SnlParser *p, SnlFunc *f)
     return true;
 }
 
-/* True at `layer @x`, `weight @x`, ... at the head of a line. A declaration is the only place where a
- * word is followed by a symbol without a comma and the word is one of these. */
+/* True at `layer @x`, `weight @x`, ... at the head of a line. A declaration is the only place where
+ * a word is followed by a symbol without a comma and the word is one of these. */
 static bool at_declaration(const SnlParser *p)
 {
     static const char *const word[] = {"weight", "state", "layer", "func", "module"};
@@ -323,7 +332,8 @@ static bool parse_func(SnlParser *p, SnlFuncKind kind, const SnlToken *at, const
     return true;
 }
 
-/* ---- the module ------------------------------------------------------------------------------------ */
+/* ---- the module
+ * ------------------------------------------------------------------------------------ */
 
 static bool parse_declaration(SnlParser *p)
 {

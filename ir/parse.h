@@ -11,13 +11,14 @@
 
 enum {
     SNL_PARSE_MAX_ERRORS = 20,
-    SNL_PARSE_MAX_DEPTH = 8,   /* of lists in attribute values */
-    SNL_PARSE_MAX_PARAMS = 64, /* of a function, values and states together */
-    SNL_PARSE_MAX_ATTRS = 64,  /* in one pair of braces */
+    SNL_PARSE_MAX_DEPTH = 8,     /* of lists in attribute values */
+    SNL_PARSE_MAX_PARAMS = 64,   /* of a function, values and states together */
+    SNL_PARSE_MAX_ATTRS = 64,    /* in one pair of braces */
     SNL_PARSE_MAX_RESULTS = 1024 /* of one operation: a chain's taps */
 };
 
-/* A name of the function being parsed. value NULL: its definition did not parse, uses stay silent. */
+/* A name of the function being parsed. value NULL: its definition did not parse, uses stay silent.
+ */
 typedef struct SnlScopeEntry {
     const char *name;
     size_t n;
@@ -53,7 +54,8 @@ typedef struct SnlParser {
     SnlScope scope;
 } SnlParser;
 
-/* ---- tokens (parse.c) --------------------------------------------------------------------------- */
+/* ---- tokens (parse.c) ---------------------------------------------------------------------------
+ */
 
 void snl_p_advance(SnlParser *p);
 bool snl_p_fail(SnlParser *p, SnlDiagKind kind, const SnlToken *where, const char *fmt, ...)
@@ -72,7 +74,8 @@ const char *snl_p_kind_of(const SnlParser *p, const char *name);
 /* Reports that symbol token `t` is not a `wanted` (silently when its declaration was broken). */
 bool snl_p_no_symbol(SnlParser *p, const SnlToken *t, const char *name, const char *wanted);
 
-/* ---- types and attributes (parse_attr.c) ----------------------------------------------------------- */
+/* ---- types and attributes (parse_attr.c)
+ * ----------------------------------------------------------- */
 
 /* `symbolic`: the first dimension may be T. */
 bool snl_p_type(SnlParser *p, bool symbolic, const SnlType **out);
@@ -80,7 +83,8 @@ bool snl_p_types(SnlParser *p, const SnlType ***out, size_t *out_n);
 /* `{...}`; the opening brace is the next token. */
 bool snl_p_attrs(SnlParser *p, SnlAttrs *out);
 
-/* ---- bodies (parse_body.c) --------------------------------------------------------------------------- */
+/* ---- bodies (parse_body.c)
+ * --------------------------------------------------------------------------- */
 
 void snl_p_body(SnlParser *p, const SnlBody *body);
 

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* ---- types ------------------------------------------------------------------------------------- */
+/* ---- types -------------------------------------------------------------------------------------
+ */
 
 static bool parse_dim(SnlParser *p, bool symbolic_here, int64_t *out)
 {
@@ -76,7 +77,8 @@ bool snl_p_types(SnlParser *p, const SnlType ***out, size_t *out_n)
     return true;
 }
 
-/* ---- attributes -------------------------------------------------------------------------------- */
+/* ---- attributes --------------------------------------------------------------------------------
+ */
 
 static bool parse_value(SnlParser *p, int depth, SnlAttrValue *out);
 
@@ -87,14 +89,15 @@ static bool parse_list(SnlParser *p, int depth, SnlAttrValue *out)
         return snl_p_fail(p, SNL_E_SYNTAX, &p->tok, "lists nest at most %d deep",
                           SNL_PARSE_MAX_DEPTH);
     snl_p_advance(p);
-    if (!snl_p_at(p, ']')) do {
-            SnlAttrValue value = {0};
-            if (list.n == SNL_MANY)
-                return snl_p_fail(p, SNL_E_SYNTAX, &p->tok, "a list has at most %d entries",
-                                  SNL_MANY);
-            if (!parse_value(p, depth + 1, &value)) return false;
-            SNL_PUSH(p->arena, &list, value);
-        } while (snl_p_accept(p, ','));
+    bool more = !snl_p_at(p, ']');
+    while (more) {
+        SnlAttrValue value = {0};
+        if (list.n == SNL_MANY)
+            return snl_p_fail(p, SNL_E_SYNTAX, &p->tok, "a list has at most %d entries", SNL_MANY);
+        if (!parse_value(p, depth + 1, &value)) return false;
+        SNL_PUSH(p->arena, &list, value);
+        more = snl_p_accept(p, ',');
+    }
     out->kind = SNL_ATTR_LIST;
     out->list.at = list.at;
     out->list.n = list.n;
@@ -155,8 +158,10 @@ static bool parse_attr(SnlParser *p, SnlAttrs *out)
 bool snl_p_attrs(SnlParser *p, SnlAttrs *out)
 {
     snl_p_advance(p);
-    if (!snl_p_at(p, '}')) do {
-            if (!parse_attr(p, out)) return false;
-        } while (snl_p_accept(p, ','));
+    bool more = !snl_p_at(p, '}');
+    while (more) {
+        if (!parse_attr(p, out)) return false;
+        more = snl_p_accept(p, ',');
+    }
     return snl_p_expect(p, '}');
 }

@@ -1,12 +1,13 @@
 /* ir/parse_body.c -- the parser's operations: `%r = op %x, @w {key = value} : type`.
  *
- * A line that fails leaves its results in the scope without a value: their uses make later lines fail
- * in silence, so that one mistake is one message. */
+ * A line that fails leaves its results in the scope without a value: their uses make later lines
+ * fail in silence, so that one mistake is one message. */
 #include "ir/parse.h"
 
 #include <string.h>
 
-/* ---- the scope: open addressing on names ----------------------------------------------------------- */
+/* ---- the scope: open addressing on names
+ * ----------------------------------------------------------- */
 
 enum { SCOPE_FIRST_CAP = 256 };
 
@@ -20,8 +21,7 @@ static size_t hash_name(const char *name, size_t n)
 static SnlScopeEntry *scope_slot(const SnlScope *scope, const char *name, size_t n)
 {
     size_t i = hash_name(name, n) & (scope->cap - 1);
-    while (scope->at[i].name &&
-           (scope->at[i].n != n || memcmp(scope->at[i].name, name, n) != 0))
+    while (scope->at[i].name && (scope->at[i].n != n || memcmp(scope->at[i].name, name, n) != 0))
         i = (i + 1) & (scope->cap - 1);
     return &scope->at[i];
 }
@@ -57,7 +57,8 @@ void snl_scope_clear(SnlScope *scope)
     scope->n = 0;
 }
 
-/* ---- one operation, as written ----------------------------------------------------------------------- */
+/* ---- one operation, as written
+ * ----------------------------------------------------------------------- */
 
 typedef struct OpText {
     SnlToken head; /* the op's name */
@@ -108,14 +109,14 @@ static bool parse_op_name(SnlParser *p, OpText *o)
     o->head = p->tok;
     if (o->head.kind != SNL_TOK_WORD) return snl_p_wanted(p, "an operation or '}'");
     if (!snl_op_find(o->head.text, o->head.n, &o->code))
-        return snl_p_fail(p, SNL_E_NAME, &o->head,
-                          "unknown operation '%.*s' (ir/IR.md lists them)", (int)o->head.n,
-                          o->head.text);
+        return snl_p_fail(p, SNL_E_NAME, &o->head, "unknown operation '%.*s' (ir/IR.md lists them)",
+                          (int)o->head.n, o->head.text);
     snl_p_advance(p);
     return true;
 }
 
-/* ---- operands ---------------------------------------------------------------------------------------- */
+/* ---- operands
+ * ---------------------------------------------------------------------------------------- */
 
 static bool parse_value_operand(SnlParser *p, OpText *o)
 {
@@ -168,16 +169,17 @@ static bool parse_binding(SnlParser *p, const SnlFunc *f, SnlBinding *out)
     SnlToken at = p->tok;
     const char *name = snl_arena_strndup(p->scratch, at.text, at.n);
     out->layer = snl_module_find_func(p->m, name);
-    if (!out->layer || out->layer->kind != SNL_LAYER)
-        return snl_p_no_symbol(p, &at, name, "layer");
+    if (!out->layer || out->layer->kind != SNL_LAYER) return snl_p_no_symbol(p, &at, name, "layer");
     snl_p_advance(p);
     if (!snl_p_accept(p, '(')) return true;
     SnlVec(SnlState *) states = {0};
-    if (!snl_p_at(p, ')')) do {
-            SnlState *s;
-            if (!parse_state_ref(p, f, &s)) return false;
-            SNL_PUSH(p->arena, &states, s);
-        } while (snl_p_accept(p, ','));
+    bool more = !snl_p_at(p, ')');
+    while (more) {
+        SnlState *s;
+        if (!parse_state_ref(p, f, &s)) return false;
+        SNL_PUSH(p->arena, &states, s);
+        more = snl_p_accept(p, ',');
+    }
     out->state = states.at;
     out->n_state = states.n;
     return snl_p_expect(p, ')');
@@ -231,10 +233,10 @@ static bool parse_group(SnlParser *p, const SnlFunc *f, OpText *o)
 
 static bool parse_operands(SnlParser *p, const SnlFunc *f, OpText *o)
 {
-    /* The first operand stands on the line of its operation: `return` may have none, and the value on
-     * the next line is then a result. */
-    bool more = !p->tok.line_head && (p->tok.kind == SNL_TOK_VALUE ||
-                                      p->tok.kind == SNL_TOK_SYMBOL || snl_p_at(p, '['));
+    /* The first operand stands on the line of its operation: `return` may have none, and the value
+     * on the next line is then a result. */
+    bool more = !p->tok.line_head &&
+                (p->tok.kind == SNL_TOK_VALUE || p->tok.kind == SNL_TOK_SYMBOL || snl_p_at(p, '['));
     while (more) {
         bool value = p->tok.kind == SNL_TOK_VALUE;
         if (value ? !parse_value_operand(p, o) : !parse_group(p, f, o)) return false;
@@ -247,7 +249,8 @@ static bool parse_operands(SnlParser *p, const SnlFunc *f, OpText *o)
     return true;
 }
 
-/* ---- building ---------------------------------------------------------------------------------------- */
+/* ---- building
+ * ---------------------------------------------------------------------------------------- */
 
 static void build_op(SnlParser *p, SnlFunc *f, const OpText *o)
 {
@@ -276,7 +279,8 @@ static bool parse_op(SnlParser *p, SnlFunc *f, OpText *o)
     if (snl_p_at(p, '{') && !snl_p_attrs(p, &o->attrs)) return false;
     if (snl_p_accept(p, ':') && !snl_p_types(p, &o->type, &o->n_type)) return false;
     if (o->n_type != o->names.n)
-        return snl_p_fail(p, SNL_E_SYNTAX, &o->head, "%s: %zu result names, but %zu types after ':'",
+        return snl_p_fail(p, SNL_E_SYNTAX, &o->head,
+                          "%s: %zu result names, but %zu types after ':'",
                           snl_op_info[o->code].text, o->names.n, o->n_type);
     if (!o->poisoned) build_op(p, f, o);
     return !o->poisoned;
@@ -296,8 +300,8 @@ static void recover(SnlParser *p, uint32_t start)
 {
     if (p->tok.offset == start && p->tok.kind != SNL_TOK_END) snl_p_advance(p);
     while (p->tok.kind != SNL_TOK_END &&
-           !(p->tok.line_head && (p->tok.kind == SNL_TOK_VALUE || p->tok.kind == SNL_TOK_WORD ||
-                                  snl_p_at(p, '}'))))
+           !(p->tok.line_head &&
+             (p->tok.kind == SNL_TOK_VALUE || p->tok.kind == SNL_TOK_WORD || snl_p_at(p, '}'))))
         snl_p_advance(p);
 }
 

@@ -1,17 +1,17 @@
-/* ir/print.c -- module to text. What it prints parses back to the same text (ir/IR.md, "Printing"). */
-#include "ir/print.h"
-
-#include "ir/ir.h"
+/* ir/print.c -- module to text. What it prints parses back to the same text (ir/IR.md, "Printing").
+ */
+#include "ir/attr_rules.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- numbers and strings ------------------------------------------------------------------------- */
+/* ---- numbers and strings
+ * ------------------------------------------------------------------------- */
 
 /* The shortest decimal form that reads back as `r`; a '.' or 'e' keeps it apart from an integer.
  * Positional between 1e-4 and 1e16, like most languages print reals. */
-void snl_print_real(double r, FILE *out)
+static void print_real(double r, FILE *out)
 {
     char text[64];
     int digits = 0;
@@ -46,7 +46,8 @@ static void print_string(const char *text, FILE *out)
     fputc('"', out);
 }
 
-/* ---- types ------------------------------------------------------------------------------------- */
+/* ---- types -------------------------------------------------------------------------------------
+ */
 
 void snl_print_type(const SnlType *type, FILE *out)
 {
@@ -84,17 +85,29 @@ static void print_types(const SnlType *const *type, size_t n, FILE *out)
     }
 }
 
-/* ---- attributes -------------------------------------------------------------------------------- */
+/* ---- attributes --------------------------------------------------------------------------------
+ */
 
 static void print_value(const SnlAttrValue *value, FILE *out)
 {
     switch (value->kind) {
-    case SNL_ATTR_FLAG: break;
-    case SNL_ATTR_INT: fprintf(out, "%" PRId64, value->i); break;
-    case SNL_ATTR_REAL: snl_print_real(value->r, out); break;
-    case SNL_ATTR_WORD: fputs(value->s, out); break;
-    case SNL_ATTR_STRING: print_string(value->s, out); break;
-    case SNL_ATTR_WEIGHT: fprintf(out, "@%s", value->weight->name); break;
+    case SNL_ATTR_FLAG:
+        break;
+    case SNL_ATTR_INT:
+        fprintf(out, "%" PRId64, value->i);
+        break;
+    case SNL_ATTR_REAL:
+        print_real(value->r, out);
+        break;
+    case SNL_ATTR_WORD:
+        fputs(value->s, out);
+        break;
+    case SNL_ATTR_STRING:
+        print_string(value->s, out);
+        break;
+    case SNL_ATTR_WEIGHT:
+        fprintf(out, "@%s", value->weight->name);
+        break;
     case SNL_ATTR_LIST:
         fputc('[', out);
         for (size_t i = 0; i < value->list.n; i++) {
@@ -118,7 +131,8 @@ static void print_attrs(const SnlAttrs *attrs, FILE *out)
     if (attrs->n > 0) fputc('}', out);
 }
 
-/* ---- operations -------------------------------------------------------------------------------- */
+/* ---- operations --------------------------------------------------------------------------------
+ */
 
 static void print_binding(const SnlBinding *b, FILE *out)
 {
@@ -168,7 +182,8 @@ void snl_print_op(const SnlOp *op, FILE *out)
     }
 }
 
-/* ---- declarations -------------------------------------------------------------------------------- */
+/* ---- declarations
+ * -------------------------------------------------------------------------------- */
 
 static void print_params(const SnlFunc *func, FILE *out)
 {
@@ -187,9 +202,14 @@ static void print_params(const SnlFunc *func, FILE *out)
 static void print_surrogate(const SnlFunc *func, FILE *out)
 {
     switch (func->surrogate) {
-    case SNL_SURROGATE_NONE: break;
-    case SNL_SURROGATE_IDENTITY: fputs(" surrogate identity", out); break;
-    case SNL_SURROGATE_ZERO: fputs(" surrogate zero", out); break;
+    case SNL_SURROGATE_NONE:
+        break;
+    case SNL_SURROGATE_IDENTITY:
+        fputs(" surrogate identity", out);
+        break;
+    case SNL_SURROGATE_ZERO:
+        fputs(" surrogate zero", out);
+        break;
     case SNL_SURROGATE_DIAG:
         fprintf(out, " surrogate diag @%s", func->surrogate_weight->name);
         break;
@@ -220,14 +240,9 @@ void snl_print_func(const SnlFunc *func, FILE *out)
 
 static void print_weight(const SnlWeight *w, FILE *out)
 {
-    static const char *const text[SNL_WEXPR_COUNT] = {
-#define WEXPR(NAME, text, min_args, max_args, streams) [SNL_WEXPR_##NAME] = text,
-#include "ir/wexprs.def"
-#undef WEXPR
-    };
     fprintf(out, "weight @%s : ", w->name);
     snl_print_type(w->type, out);
-    fprintf(out, " = %s", text[w->code]);
+    fprintf(out, " = %s", snl_wexpr_text(w->code));
     if (w->code == SNL_WEXPR_SOURCE) {
         fputc(' ', out);
         print_string(w->file, out);

@@ -1,8 +1,9 @@
 /* ir/verify.c -- is this module sound? Names, states, signatures, bodies. Weight expressions are in
  * verify_weights.c, what only shows across calls in verify_calls.c.
  *
- * Works on modules from the parser (texts of any content) and from passes (whose mistakes it is there
- * to catch): everything that is followed is checked first. Reports up to SNL_VERIFY_MAX_ERRORS. */
+ * Works on modules from the parser (texts of any content) and from passes (whose mistakes it is
+ * there to catch): everything that is followed is checked first. Reports up to
+ * SNL_VERIFY_MAX_ERRORS. */
 #include "ir/verify.h"
 
 #include "ir/lex.h"
@@ -21,9 +22,13 @@ void snl_verify_fail(SnlVerify *v, SnlDiagKind kind, SnlLoc loc, const char *fmt
     v->errors++;
 }
 
-static const char *text_of(SnlVerify *v, const SnlType *t) { return snl_type_text(v->scratch, t); }
+static const char *text_of(SnlVerify *v, const SnlType *t)
+{
+    return snl_type_text(v->scratch, t);
+}
 
-/* ---- names ----------------------------------------------------------------------------------------- */
+/* ---- names
+ * ----------------------------------------------------------------------------------------- */
 
 typedef struct Name {
     const char *text;
@@ -79,7 +84,8 @@ static void check_module_names(SnlVerify *v)
 static void check_func_names(SnlVerify *v, const SnlFunc *f)
 {
     Names values = {0}, states = {0};
-    for (size_t i = 0; i < f->n_param; i++) add_name(v, &values, f->param[i]->name, f->param[i]->loc);
+    for (size_t i = 0; i < f->n_param; i++)
+        add_name(v, &values, f->param[i]->name, f->param[i]->loc);
     for (const SnlOp *op = f->first; op; op = op->next)
         for (size_t i = 0; i < op->n_out; i++)
             add_name(v, &values, op->out[i]->name, op->out[i]->loc);
@@ -89,7 +95,8 @@ static void check_func_names(SnlVerify *v, const SnlFunc *f)
     check_names(v, &states, '@');
 }
 
-/* ---- attributes without a table: those of modules and functions -------------------------------------- */
+/* ---- attributes without a table: those of modules and functions
+ * -------------------------------------- */
 
 static bool finite_value(const SnlAttrValue *value)
 {
@@ -106,7 +113,8 @@ static void check_finite(SnlVerify *v, const SnlAttrs *attrs, SnlLoc loc)
             snl_verify_fail(v, SNL_E_ATTR, loc, "attribute '%s' must be finite", attrs->at[i].key);
 }
 
-/* ---- states and signatures ----------------------------------------------------------------------------- */
+/* ---- states and signatures
+ * ----------------------------------------------------------------------------- */
 
 static void check_states(SnlVerify *v)
 {
@@ -134,8 +142,9 @@ static bool value_type(const SnlType *t)
 static void check_value_type(SnlVerify *v, const SnlType *t, SnlLoc loc, const char *what)
 {
     if (value_type(t)) return;
-    snl_verify_fail(v, SNL_E_TYPE, loc, "%s: found %s, wanted index, i32[T], f32[T, D] or f32[T, M, D]",
-                    what, text_of(v, t));
+    snl_verify_fail(v, SNL_E_TYPE, loc,
+                    "%s: found %s, wanted index, i32[T], f32[T, D] or f32[T, M, D]", what,
+                    text_of(v, t));
 }
 
 static void check_surrogate(SnlVerify *v, const SnlFunc *f)
@@ -153,8 +162,9 @@ static void check_surrogate(SnlVerify *v, const SnlFunc *f)
     int64_t D = snl_type_width(h), S = snl_type_members(h);
     bool diag = f->surrogate == SNL_SURROGATE_DIAG, streams = f->surrogate == SNL_SURROGATE_STREAMS;
     if (diag && !(t && t->rank == 1 && t->dim[0] == D))
-        snl_verify_fail(v, SNL_E_SHAPE, f->loc, "surrogate diag of '@%s': found %s, wanted shape [%lld]",
-                        f->name, t ? text_of(v, t) : "nothing", (long long)D);
+        snl_verify_fail(v, SNL_E_SHAPE, f->loc,
+                        "surrogate diag of '@%s': found %s, wanted shape [%lld]", f->name,
+                        t ? text_of(v, t) : "nothing", (long long)D);
     if (streams && !(t && t->rank == 2 && t->dim[0] == S && t->dim[1] == S))
         snl_verify_fail(v, SNL_E_SHAPE, f->loc,
                         "surrogate streams of '@%s': found %s, wanted shape [%lld, %lld]", f->name,
@@ -174,13 +184,14 @@ static void check_signature(SnlVerify *v, const SnlFunc *f)
                         "module's states",
                         f->name);
     if (f->kind == SNL_FUNC && f->surrogate != SNL_SURROGATE_NONE)
-        snl_verify_fail(v, SNL_E_STRUCTURE, f->loc, "func '@%s' has a surrogate: only layers have one",
-                        f->name);
+        snl_verify_fail(v, SNL_E_STRUCTURE, f->loc,
+                        "func '@%s' has a surrogate: only layers have one", f->name);
     check_surrogate(v, f);
     check_finite(v, &f->attrs, f->loc);
 }
 
-/* ---- bodies ---------------------------------------------------------------------------------------------- */
+/* ---- bodies
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct Body {
     SnlVerify *v;
@@ -194,8 +205,8 @@ static bool define(Body *b, const SnlValue *value, const SnlOp *def, SnlLoc loc)
     if (sound)
         b->seen[value->id] = value;
     else
-        snl_verify_fail(b->v, SNL_E_STRUCTURE, loc, "'%%%s' is not numbered or owned as it should be",
-                        value->name);
+        snl_verify_fail(b->v, SNL_E_STRUCTURE, loc,
+                        "'%%%s' is not numbered or owned as it should be", value->name);
     return sound;
 }
 
@@ -225,10 +236,11 @@ static bool check_state(Body *b, const SnlOp *op, const SnlState *s)
     bool param = s->id < f->n_state_param && f->state_param[s->id] == s;
     bool module = s->id < b->v->m->states.n && b->v->m->states.at[s->id] == s;
     if (param || (module && f->kind == SNL_FUNC)) return true;
-    snl_verify_fail(b->v, SNL_E_STRUCTURE, op->loc,
-                    module ? "%s: layer '@%s' touches state '@%s' of the module: bind it to a parameter"
-                           : "%s: '@%s' has no state '@%s'",
-                    snl_op_info[op->code].text, f->name, s->name);
+    snl_verify_fail(
+        b->v, SNL_E_STRUCTURE, op->loc,
+        module ? "%s: layer '@%s' touches state '@%s' of the module: bind it to a parameter"
+               : "%s: '@%s' has no state '@%s'",
+        snl_op_info[op->code].text, f->name, s->name);
     return false;
 }
 
@@ -331,7 +343,8 @@ SnlStatus snl_verify(const SnlModule *m, SnlDiag *diag)
     check_states(&v);
     snl_verify_weights(&v);
     /* Bodies read the signatures of any function and the types of any weight: these come first. */
-    for (const SnlFunc *f = m->first; f && !snl_verify_full(&v); f = f->next) check_signature(&v, f);
+    for (const SnlFunc *f = m->first; f && !snl_verify_full(&v); f = f->next)
+        check_signature(&v, f);
     bool sound = v.errors == 0;
     for (const SnlFunc *f = m->first; f && sound && !snl_verify_full(&v); f = f->next) {
         check_func_names(&v, f);

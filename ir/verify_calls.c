@@ -1,8 +1,8 @@
-/* ir/verify_calls.c -- what shows only across calls: recursion, depth, expanded size, and whether the
- * states that are bound fit what the layers do with them.
+/* ir/verify_calls.c -- what shows only across calls: recursion, depth, expanded size, and whether
+ * the states that are bound fit what the layers do with them.
  *
- * Each function is visited once, callees first. What a layer needs of a state parameter is collected
- * from its body (a Need) and then compared with every state that is bound to it. */
+ * Each function is visited once, callees first. What a layer needs of a state parameter is
+ * collected from its body (a Need) and then compared with every state that is bound to it. */
 #include "ir/verify.h"
 
 #include "ir/eval.h"
@@ -51,7 +51,8 @@ static Visit *visit_of(const Calls *c, const SnlFunc *f)
     return found;
 }
 
-/* ---- needs --------------------------------------------------------------------------------------------- */
+/* ---- needs
+ * --------------------------------------------------------------------------------------------- */
 
 static const char *need_text(const Calls *c, const Need *n)
 {
@@ -89,9 +90,10 @@ static bool merge(Need *into, const Need *n)
     return into->width == n->width && (n->heads == 0 || n->heads == into->heads);
 }
 
-/* `state`, named by `op` in the function of `at`, must satisfy `n`; `layer` is the callee that asks. */
-static bool require(const Calls *c, Visit *at, const SnlOp *op, const SnlState *state, const Need *n,
-                    const SnlFunc *layer)
+/* `state`, named by `op` in the function of `at`, must satisfy `n`; `layer` is the callee that
+ * asks. */
+static bool require(const Calls *c, Visit *at, const SnlOp *op, const SnlState *state,
+                    const Need *n, const SnlFunc *layer)
 {
     const char *who = layer ? layer->name : "";
     if (state->type ? fits(state->type, n) : merge(&at->need[state->id], n)) return true;
@@ -117,19 +119,23 @@ static bool check_states(const Calls *c, Visit *at, const SnlOp *op)
     Need n = {NOTHING, 0, 0, {0}};
     if (op->code == SNL_OP_ATTENTION) {
         int64_t heads = snl_attr_int(&op->attrs, "heads", 1);
-        n = (Need){CACHE, snl_attr_int(&op->attrs, "kv_heads", heads),
-                   snl_type_width(snl_in(op, 1)->type), {0}};
+        n = (Need){CACHE,
+                   snl_attr_int(&op->attrs, "kv_heads", heads),
+                   snl_type_width(snl_in(op, 1)->type),
+                   {0}};
     } else if (op->code == SNL_OP_KV_WRITE) {
         n = (Need){CACHE, 0, snl_type_width(snl_in(op, 0)->type), {0}};
     } else if (op->code == SNL_OP_SHIFT || op->code == SNL_OP_ROW_WRITE) {
-        n = (Need){SHAPE, 0, 0, {SNL_F32, 1, {snl_type_width(snl_in(op, 0)->type)}}};
+        const SnlType *t = snl_in(op, 0)->type; /* the state is one row of it */
+        n = (Need){SHAPE, 0, 0, {SNL_F32, t->rank - 1, {t->dim[1], t->rank > 2 ? t->dim[2] : 0}}};
     } else {
         return true;
     }
     return require_group(c, at, op, &n);
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * --------------------------------------------------------------------------------------------- */
 
 static bool visit(Calls *c, Visit *at, int depth);
 
@@ -141,8 +147,9 @@ static bool check_binding(Calls *c, Visit *at, const SnlOp *op, size_t unit)
     size_t P = b->layer->n_state_param;
     size_t wanted = op->code == SNL_OP_NEWTON ? snl_newton_n_states(op, unit) : P;
     if (b->n_state != wanted) {
-        snl_verify_fail(c->v, SNL_E_STRUCTURE, op->loc, "%s: '@%s' is bound to %zu states, wanted %zu",
-                        snl_op_info[op->code].text, b->layer->name, b->n_state, wanted);
+        snl_verify_fail(c->v, SNL_E_STRUCTURE, op->loc,
+                        "%s: '@%s' is bound to %zu states, wanted %zu", snl_op_info[op->code].text,
+                        b->layer->name, b->n_state, wanted);
         return false;
     }
     size_t n_sets = P ? wanted / P * P : 0;
@@ -196,7 +203,8 @@ static bool too_deep(Calls *c, const Visit *at)
     return false;
 }
 
-/* `depth` bounds this walk itself. False: something was reported, and what depends on it is not looked at. */
+/* `depth` bounds this walk itself. False: something was reported, and what depends on it is not
+ * looked at. */
 static bool visit(Calls *c, Visit *at, int depth)
 {
     if (at->phase == DONE) return true;

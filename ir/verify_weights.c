@@ -9,8 +9,8 @@
 typedef long long ll;
 
 enum {
-    MAX_DEPTH = 32,      /* of an expression: readers recurse */
-    MAX_NODES = 1 << 16  /* of an expression written out as a tree */
+    MAX_DEPTH = 32,     /* of an expression: readers recurse */
+    MAX_NODES = 1 << 16 /* of an expression written out as a tree */
 };
 
 typedef struct Check {
@@ -49,7 +49,10 @@ static bool same_shape(const SnlType *a, const SnlType *b)
     return true;
 }
 
-static const SnlType *arg_type(const Check *c, size_t i) { return c->w->arg[i]->type; }
+static const SnlType *arg_type(const Check *c, size_t i)
+{
+    return c->w->arg[i]->type;
+}
 
 static bool arg_rank(const Check *c, size_t i, int rank)
 {
@@ -59,9 +62,13 @@ static bool arg_rank(const Check *c, size_t i, int rank)
     return false;
 }
 
-/* ---- shapes, one function per kind of expression ----------------------------------------------------- */
+/* ---- shapes, one function per kind of expression
+ * ----------------------------------------------------- */
 
-static void check_leaf(const Check *c) { (void)c; } /* source, fill, random: any shape */
+static void check_leaf(const Check *c)
+{
+    (void)c;
+} /* source, fill, random: any shape */
 
 static void check_same(const Check *c) /* scale, cast, mean */
 {
@@ -105,7 +112,8 @@ static void check_slice(const Check *c)
 {
     int axis;
     if (!axis_of(c, &axis)) return;
-    int64_t begin = snl_attr_int(&c->w->attrs, "begin", 0), end = snl_attr_int(&c->w->attrs, "end", 0);
+    int64_t begin = snl_attr_int(&c->w->attrs, "begin", 0),
+            end = snl_attr_int(&c->w->attrs, "end", 0);
     SnlType want = *arg_type(c, 0);
     if (want.rank != c->w->type->rank || begin >= end || end > want.dim[axis]) {
         fail(c, SNL_E_SHAPE, "[%lld, %lld) of axis %d is no part of %s", (ll)begin, (ll)end, axis,
@@ -119,8 +127,8 @@ static void check_slice(const Check *c)
 static void check_reshape(const Check *c)
 {
     if (snl_type_elems(c->w->type, 1) != snl_type_elems(arg_type(c, 0), 1))
-        fail(c, SNL_E_SHAPE, "'@%s' is %s, declared %s: wanted as many elements", c->w->arg[0]->name,
-             text_of(c, arg_type(c, 0)), text_of(c, c->w->type));
+        fail(c, SNL_E_SHAPE, "'@%s' is %s, declared %s: wanted as many elements",
+             c->w->arg[0]->name, text_of(c, arg_type(c, 0)), text_of(c, c->w->type));
 }
 
 static void check_matrix(const Check *c, int64_t rows, int64_t cols)
@@ -196,7 +204,8 @@ static const WexprRule rule_of[SNL_WEXPR_COUNT] = {
     [SNL_WEXPR_MATMUL] = {check_matmul, F32_RESULT},
 };
 
-/* ---- what every expression has -------------------------------------------------------------------------- */
+/* ---- what every expression has
+ * -------------------------------------------------------------------------- */
 
 typedef struct WexprInfo {
     size_t min_args, max_args;

@@ -9,8 +9,8 @@
  *     %d = lincomb %p, %e : f32[T, 8]
  *
  * A lincomb that subtracts something takes its operands apart, if these are sums in which the
- * subtracted value occurs: it cancels, or its factors become one. Unlike in simplify an operand may have other
- * readers: it stays for them. Operands without the subtracted value are left whole. */
+ * subtracted value occurs: it cancels, or its factors become one. Unlike in simplify an operand may
+ * have other readers: it stays for them. Operands without the subtracted value are left whole. */
 #include "passes/rewrite.h"
 
 #include <math.h>
@@ -19,6 +19,7 @@ enum { MAX_DEPTH = 6, MAX_TERMS = 4096 };
 
 typedef struct Canceller {
     SnlArena *arena;
+    size_t *place; /* by value id: order of definition */
 } Canceller;
 
 static const SnlOp *sum_of(const SnlValue *v)
@@ -77,6 +78,27 @@ static void add_up(SnlTerms *terms)
         if (terms->at[i].weight || fabs(terms->at[i].r) > 1e-14) terms->at[terms->n++] = terms->at[i];
 }
 
+static void find_places(Canceller *c, const SnlFunc *f)
+{
+    size_t n = 0;
+    c->place = SNL_NEW_ARRAY(c->arena, size_t, f->n_values);
+    for (size_t i = 0; i < f->n_param; i++) c->place[f->param[i]->id] = n++;
+    for (const SnlOp *op = f->first; op; op = op->next)
+        for (size_t i = 0; i < op->n_out; i++) c->place[op->out[i]->id] = n++;
+}
+
+/* In order of definition: what was nested inside out reads like a sum again. Insertion, to be stable. */
+static void sort_terms(const Canceller *c, SnlTerms *terms)
+{
+    for (size_t i = 1; i < terms->n; i++) {
+        SnlTerm t = terms->at[i];
+        size_t j = i;
+        for (; j > 0 && c->place[terms->at[j - 1].value->id] > c->place[t.value->id]; j--)
+            terms->at[j] = terms->at[j - 1];
+        terms->at[j] = t;
+    }
+}
+
 static bool has_type(const SnlTerms *terms, const SnlType *type)
 {
     for (size_t i = 0; i < terms->n; i++)
@@ -99,6 +121,7 @@ static bool cancel(Canceller *c, SnlOp *op, size_t which)
     add_up(&terms);
     /* Taking long sums apart for one summand would cost more than it saves. */
     if (terms.n > 2 * op->n_in || !has_type(&terms, op->out[0]->type)) return false;
+    sort_terms(c, &terms);
     snl_lincomb_set(op, terms.at, terms.n);
     return true;
 }
@@ -119,10 +142,12 @@ static bool run_op(Canceller *c, SnlOp *op)
  * come first in the function: one walk finds everything. */
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
-    Canceller c = {ctx->scratch};
+    Canceller c = {ctx->scratch, NULL};
     bool changed = false;
-    for (SnlFunc *f = m->first; f; f = f->next)
+    for (SnlFunc *f = m->first; f; f = f->next) {
+        find_places(&c, f);
         for (SnlOp *op = f->first; op; op = op->next) changed |= run_op(&c, op);
+    }
     return changed ? SNL_PASS_CHANGED : SNL_PASS_SAME;
 }
 

@@ -12,19 +12,16 @@
 #include "passes/merge_linear.h"
 
 /* The terms of `sum` that are members of `wide`, all with one factor and each member once; false
- * otherwise. place[i]: term of member i. */
+ * otherwise. */
 static bool find_terms(const SnlOp *sum, const SnlOp *wide, SnlTerm *out_factor, bool *in_terms)
 {
     size_t members = (size_t)snl_type_members(wide->out[0]->type), found = 0;
-    int64_t want = 0;
     for (size_t i = 0; i < sum->n_in; i++) {
         SnlTerm t = snl_lincomb_term(sum, i);
         const SnlOp *def = t.value->def;
         in_terms[i] = def && def->code == SNL_OP_MEMBER && snl_in(def, 0) == wide->out[0];
         if (!in_terms[i]) continue;
-        /* In order, so that the linear adds in the order of the sum. */
-        if (snl_attr_int(&def->attrs, "index", -1) != want++) return false;
-        if (!snl_value_single_use(t.value)) return false;
+        if (!snl_value_single_use(t.value)) return false; /* so no member is found twice */
         if (found++ == 0)
             *out_factor = t;
         else if (t.r != out_factor->r || t.weight != out_factor->weight)

@@ -4,13 +4,13 @@
  *
  * becomes with plan="n2 K2 h0"
  *
- *     state @kv.2.s2 : f32[2, 1, 16, 8]
+ *     state @kv.2.s1 : f32[2, 1, 16, 8]
  *     %h.1 = chain %x, %pos, [@block.0(@kv.0)] : f32[T, 8]
- *     %h = newton %h.1, %pos, [@block.1(@kv.1), @block.2(@kv.2, @kv.2.s2)]
+ *     %h = newton %h.1, %pos, [@block.1(@kv.1), @block.2(@kv.2.s1, @kv.2)]
  *                 {damping = 0.0, init = h0, kv = sweep, sweeps = 2} : f32[T, 8]
  *
  * Layers outside of windows stay chains. Every evaluation of a unit gets states of its own
- * (kv = sweep): the layer's for the first, new ones for the others. With kv = corrected units keep
+ * (kv = sweep): the layer's for the last, new ones for those before. With kv = corrected units keep
  * their states. `warm` adds the state of each unit's input at the previous token.
  *
  * prefill=seq adds a second function, `@<func>.prompt`: the sequential chain, which fills the states
@@ -56,7 +56,8 @@ static void bind_unit(SnlNewton *nw, const SnlWindow *w, size_t link, size_t uni
     for (size_t e = 0; e < evals; e++)
         for (size_t s = 0; s < b->n_state; s++) {
             const char *stem = snl_arena_printf(nw->arena, "%s.s%zu", b->state[s]->name, e + 1);
-            u->binding.state[at++] = e ? fresh_state(nw, stem, b->state[s]->type) : b->state[s];
+            u->binding.state[at++] =
+                e + 1 < evals ? fresh_state(nw, stem, b->state[s]->type) : b->state[s];
         }
     if (!warm) return;
     u->warm = fresh_state(nw, snl_arena_printf(nw->arena, "warm.%zu", link), row_type(nw));

@@ -5,13 +5,13 @@
  *   %u = linear %n, @w {at = 4096, grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
  * and the function gets attributes {private_bytes = ..., shared_bytes = ...}.
  *
- * Shared memory: a buffer lives from the stage that makes it to the last stage that reads it; inside one
- * stage threads run at their own pace, so stages are the only order there is. Private memory (split =
- * all, scratch): every thread has its own, so the order of ops counts. First fit, in order of
- * definition. Views and results of the function take no place.
+ * Shared memory: a buffer lives from the stage that makes it to the last stage that reads it;
+ * inside one stage threads run at their own pace, so stages are the only order there is. Private
+ * memory (split = all, scratch): every thread has its own, so the order of ops counts. First fit,
+ * in order of definition. Views and results of the function take no place.
  *
- * With `redzone=N` (code built with an address sanitizer) every buffer has its place to itself and N
- * bytes behind it that the step poisons: a store past the end is then seen. */
+ * With `redzone=N` (code built with an address sanitizer) every buffer has its place to itself and
+ * N bytes behind it that the step poisons: a store past the end is then seen. */
 #include "passes/pass.h"
 #include "passes/schedule.h"
 
@@ -27,7 +27,10 @@ typedef struct Region {
     int64_t nbytes, redzone;
 } Region;
 
-static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
+static int64_t round_up(int64_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
 
 /* Lowest offset at which [at, at + nbytes) meets no buffer alive at the same time. */
 static int64_t region_add(SnlArena *arena, Region *region, Buffer b)

@@ -1,9 +1,9 @@
-/* passes/sabotage.c -- plants one known fault in a scheduled function, so that tests can see that the
- * sanitizers would report it. Never part of a default pipeline.
+/* passes/sabotage.c -- plants one known fault in a scheduled function, so that tests can see that
+ * the sanitizers would report it. Never part of a default pipeline.
  *
  *   kind=barrier   the stages `at` and `at + 1` become one: the barrier between them is gone
- *   kind=store     the first shared buffer made in stage `at` or later is written one element too far to
- *                  the right (plan-memory{redzone=64} must have left a zone behind it) */
+ *   kind=store     the first shared buffer made in stage `at` or later is written one element too
+ * far to the right (plan-memory{redzone=64} must have left a zone behind it) */
 #include "passes/pass.h"
 #include "passes/schedule.h"
 
@@ -26,7 +26,8 @@ static bool shift_store(SnlModule *m, SnlFunc *func, int64_t stage)
     for (SnlOp *op = func->first; op; op = op->next) {
         SnlPlacement p;
         const SnlAttrValue *at = snl_attr_find(&op->attrs, "at");
-        if (!at || !snl_placement_read(op, &p) || p.stage < stage || p.split == SNL_SPLIT_ALL) continue;
+        if (!at || !snl_placement_read(op, &p) || p.stage < stage || p.split == SNL_SPLIT_ALL)
+            continue;
         snl_attr_set_int(m, &op->attrs, "at", at->i + 4);
         return true;
     }
@@ -38,8 +39,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     const char *kind = snl_pass_text(ctx, "kind");
     bool barrier = strcmp(kind, "barrier") == 0, any = false;
     if (!barrier && strcmp(kind, "store") != 0) {
-        snl_error_at(ctx->diag, SNL_E_PIPELINE, "sabotage", "found kind=%s, wanted barrier or store",
-                     kind);
+        snl_error_at(ctx->diag, SNL_E_PIPELINE, "sabotage",
+                     "found kind=%s, wanted barrier or store", kind);
         return SNL_PASS_FAILED;
     }
     int64_t at = snl_pass_int(ctx, "at");

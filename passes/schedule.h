@@ -13,19 +13,26 @@
  *       one            thread 0 alone
  *       view           no code: the result lies inside its operand
  *   units = P, grain = g   cols, inner: P units of g columns per member (the last may be short)
- *   pieces = [e0, e1, ...] linear: the columns are this many consecutive pieces (ends), each divided
- *                      into the P units (heads of q, k and v in one matrix)
- *   rows = tail        only rows [tail_row, T) are wanted
- *   own = cache        attention reads its own rows from the cache too: kv_write has put them there
- *   at = bytes         plan-memory: place of the result in the shared or (split = all) private memory
- *   scratch = bytes    plan-memory: place of the op's private scratch                                */
+ *   pieces = [e0, e1, ...] linear: the columns are this many consecutive pieces (ends), each
+ * divided into the P units (heads of q, k and v in one matrix) rows = tail        only rows
+ * [tail_row, T) are wanted own = cache        attention reads its own rows from the cache too:
+ * kv_write has put them there at = bytes         plan-memory: place of the result in the shared or
+ * (split = all) private memory scratch = bytes    plan-memory: place of the op's private scratch */
 #ifndef SNL_PASSES_SCHEDULE_H
 #define SNL_PASSES_SCHEDULE_H
 
 #include "ir/ir.h"
 
-typedef enum SnlSplit { SNL_SPLIT_COLS, SNL_SPLIT_INNER, SNL_SPLIT_ROWS, SNL_SPLIT_TILES,
-                        SNL_SPLIT_ALL, SNL_SPLIT_ONE, SNL_SPLIT_VIEW, SNL_SPLIT_COUNT } SnlSplit;
+typedef enum SnlSplit {
+    SNL_SPLIT_COLS,
+    SNL_SPLIT_INNER,
+    SNL_SPLIT_ROWS,
+    SNL_SPLIT_TILES,
+    SNL_SPLIT_ALL,
+    SNL_SPLIT_ONE,
+    SNL_SPLIT_VIEW,
+    SNL_SPLIT_COUNT
+} SnlSplit;
 
 extern const char *const snl_split_text[SNL_SPLIT_COUNT];
 
@@ -50,7 +57,10 @@ int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
 /* Query rows that the attention kernel takes at once. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);
 /* Columns of a value's row: M * D. */
-static inline int64_t snl_value_row(const SnlValue *v) { return snl_type_row_elems(v->type); }
+static inline int64_t snl_value_row(const SnlValue *v)
+{
+    return snl_type_row_elems(v->type);
+}
 /* Is the op's result a view of its operand? */
 static inline bool snl_op_is_view(const SnlOp *op)
 {
@@ -60,6 +70,9 @@ static inline bool snl_op_is_view(const SnlOp *op)
 enum { SNL_PANEL_GRAIN = 16 }; /* columns of a panel: what a thread takes at least */
 
 /* Rows of caches are padded to this, so that keys lie in panels of 16 positions. */
-static inline int64_t snl_context_padded(int64_t context) { return (context + 15) / 16 * 16; }
+static inline int64_t snl_context_padded(int64_t context)
+{
+    return (context + 15) / 16 * 16;
+}
 
 #endif

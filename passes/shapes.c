@@ -5,10 +5,10 @@
  *     func @forward.decode(...) -> ... attributes {tokens = 1} { ... }
  *     func @forward.prefill(...) -> ... attributes {tail, tokens = 64} { ... }
  *
- * From here on the two go separate ways: decode runs breadth-first through independent layers (members),
- * prefill depth-first. `prefill=NAME` takes the prefill form from another function of the same
- * signature: a plan that processes its prompt sequentially. `tail` says that only the asked-for rows of
- * result 0 (logits) matter in prefill. The function itself stays as it is. */
+ * From here on the two go separate ways: decode runs breadth-first through independent layers
+ * (members), prefill depth-first. `prefill=NAME` takes the prefill form from another function of
+ * the same signature: a plan that processes its prompt sequentially. `tail` says that only the
+ * asked-for rows of result 0 (logits) matter in prefill. The function itself stays as it is. */
 #include "passes/pass.h"
 
 static SnlFunc *find(SnlModule *m, SnlPassContext *ctx, const char *name)
@@ -39,7 +39,8 @@ static const SnlPassOption options[] = {
     {"func", SNL_OPTION_TEXT, "forward", 0, 0, "the function"},
     {"prefill", SNL_OPTION_TEXT, "", 0, 0, "function that the prefill form is taken from"},
     {"block", SNL_OPTION_INT, "64", 2, 65536, "most tokens of a prefill call"},
-    {"tail", SNL_OPTION_BOOL, "false", 0, 0, "prefill computes only the asked-for rows of result 0"},
+    {"tail", SNL_OPTION_BOOL, "false", 0, 0,
+     "prefill computes only the asked-for rows of result 0"},
     {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},
 };
 

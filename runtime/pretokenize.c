@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MATCH_LIMIT = 20 * 1000 * 1000, HEAP_LIMIT_KIB = 256 * 1024 };
+enum { MATCH_LIMIT = 10 * 1000 * 1000, HEAP_LIMIT_KIB = 256 * 1024 };
 
 /* \w of Unicode: Alphabetic, marks, digits, connectors, joiners. */
 static const char word_pattern[] =

@@ -5,6 +5,7 @@
 #include "compiler/frontend/tokenizer.h"
 
 #include "compiler/frontend/tokenizer_desc.h"
+#include "ir/base/file.h"
 
 #include <string.h>
 
@@ -64,18 +65,19 @@ static void read_root(SnlJson root, SnlTokDesc *desc)
     snl_tok_read_post_processor(snl_json_get(root, "post_processor"), desc);
 }
 
-static SnlStatus build_json(SnlArena *arena, const char *path, uint32_t max_ids, SnlDiag *diag,
-                            void **out_blob, size_t *out_nbytes)
+SnlStatus snl_tok_build_text(SnlArena *arena, const SnlSource *source, uint32_t max_ids, SnlDiag *diag,
+                             void **out_blob, size_t *out_nbytes)
 {
     SnlJsonDoc *doc;
-    SNL_TRY(snl_json_open(arena, path, &limits, diag, &doc));
+    SNL_TRY(snl_json_open_text(arena, source, &limits, diag, &doc));
     SnlTokDesc *desc = SNL_NEW(arena, SnlTokDesc);
     desc->arena = arena;
     desc->max_ids = max_ids;
     desc->unknown = SNLRT_TOK_NONE;
     read_root(snl_json_root(doc), desc);
     SnlStatus status = doc->status;
-    if (status == SNL_OK) status = snl_tok_write_blob(desc, path, diag, out_blob, out_nbytes);
+    if (status == SNL_OK)
+        status = snl_tok_write_blob(desc, source->name, diag, out_blob, out_nbytes);
     snl_json_close(doc);
     return status;
 }
@@ -108,5 +110,7 @@ SnlStatus snl_tokenizer_build(SnlArena *arena, SnlTokenizerKind kind, const char
     uint32_t max_ids = vocab < 0                   ? 0
                        : vocab > SNLRT_TOK_MAX_IDS ? SNLRT_TOK_MAX_IDS
                                                    : (uint32_t)vocab;
-    return build_json(arena, json_path, max_ids, diag, out_blob, out_nbytes);
+    SnlSource source;
+    SNL_TRY(snl_file_read(arena, json_path, limits.max_bytes, diag, &source));
+    return snl_tok_build_text(arena, &source, max_ids, diag, out_blob, out_nbytes);
 }

@@ -68,7 +68,7 @@ expect 4 "none" "$snlpc" inspect none
 expect 4 "none.snl" "$snlpc" opt none.snl
 expect 4 "none.snl" "$snlpc" run none.snl f
 mkdir empty
-expect 4 "config.json" "$snlpc" compile empty -o o/p
+expect 1 "config.json" "$snlpc" compile empty -o o/p
 echo '{"model_type": "llama"' >empty/config.json
 expect 1 "empty/config.json:" "$snlpc" compile empty -o o/p
 echo 'module @m  func' >bad.snl

@@ -1,5 +1,6 @@
-/* Every example of ir/IR.md parses, verifies and prints in the form it is written in, and together the
- * examples show every row of ops.def and wexprs.def. Every row of ops.def also has a golden file. */
+/* Every example of ir/IR.md parses, verifies and prints in the form it is written in, and together
+ * the examples show every row of ops.def and wexprs.def. Every row of ops.def also has a golden
+ * file. */
 #include "tests/support/support.h"
 
 #include "ir/base/file.h"

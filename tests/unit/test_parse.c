@@ -1,4 +1,5 @@
-/* ir/lex.c, ir/parse*.c: what is accepted, what is refused and with which words, recovery, limits. */
+/* ir/lex.c, ir/parse*.c: what is accepted, what is refused and with which words, recovery, limits.
+ */
 #include "tests/support/support.h"
 
 #include "ir/ir.h"
@@ -25,7 +26,8 @@ static SnlModule *parse_good(Support *s, const char *text)
     return m;
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------- */
+/* ---- tokens
+ * ---------------------------------------------------------------------------------------- */
 
 static SnlToken first_token(const char *text)
 {
@@ -76,7 +78,8 @@ static void names_begin_with_letter_digit_or_underscore(void **state)
     assert_false(snl_name_valid(".a"));
 }
 
-/* ---- accepted --------------------------------------------------------------------------------------- */
+/* ---- accepted
+ * --------------------------------------------------------------------------------------- */
 
 static const char layers[] =
     "module @m\n"
@@ -124,8 +127,9 @@ static void everything_knows_where_it_stands(void **state)
 
 static void attributes_of_every_kind_are_read(void **state)
 {
-    SnlModule *m = parse_good(*state, "module @m attributes {a = -1, b = 2.0, c = word, d = \"t\\n\", "
-                                      "e = [1, [2.5, x], []], f}\n");
+    SnlModule *m =
+        parse_good(*state, "module @m attributes {a = -1, b = 2.0, c = word, d = \"t\\n\", "
+                           "e = [1, [2.5, x], []], f}\n");
     assert_int_equal(snl_attr_int(&m->attrs, "a", 0), -1);
     assert_true(snl_attr_real(&m->attrs, "b", 0) == 2.0);
     assert_int_equal(snl_attr_find(&m->attrs, "c")->kind, SNL_ATTR_WORD);
@@ -152,15 +156,16 @@ static void lists_of_one_stay_lists(void **state)
 
 static void a_state_parameter_hides_a_state(void **state)
 {
-    SnlModule *m = parse_good(
-        *state, "module @m\nstate @kv : f32[2, 1, 4, 8]\n"
-                "layer @l(%h: f32[T, 8], %pos: index, @kv: state) -> f32[T, 8] {\n"
-                "  kv_write %h, %h, %pos, @kv\n  return %h\n}\n");
+    SnlModule *m =
+        parse_good(*state, "module @m\nstate @kv : f32[2, 1, 4, 8]\n"
+                           "layer @l(%h: f32[T, 8], %pos: index, @kv: state) -> f32[T, 8] {\n"
+                           "  kv_write %h, %h, %pos, @kv\n  return %h\n}\n");
     const SnlFunc *l = m->first;
     assert_ptr_equal(l->first->sym[0].state[0], l->state_param[0]);
 }
 
-/* ---- refused ------------------------------------------------------------------------------------------ */
+/* ---- refused
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct Bad {
     const char *text, *message;
@@ -174,7 +179,8 @@ static const Bad bad[] = {
     {"weight @w : f32[8] = fill {value = 1.0}\n", "found 'weight', wanted 'module @name'"},
     {"module m\n", "t.snl:1:8: error[E0101]: found 'm', wanted the module's name"},
     {"module @m\nweigth @w\n", "t.snl:2:1: error[E0101]: found 'weigth', wanted a declaration"},
-    {"module @m\nfoo @w\nweight @w : f32[8] = fill {value = 1.0}\n", "found 'foo', wanted a declaration"},
+    {"module @m\nfoo @w\nweight @w : f32[8] = fill {value = 1.0}\n",
+     "found 'foo', wanted a declaration"},
     {HEAD "weight @w : f32[1] = fill {value = 1.0}\n",
      "t.snl:4:8: error[E0102]: '@w' is declared twice (the first is a weight)"},
     {HEAD "state @w : f32[1]\n", "'@w' is declared twice (the first is a weight)"},
@@ -185,10 +191,12 @@ static const Bad bad[] = {
     {HEAD "weight @v : f32[8] = scale(@s) {by = 2.0}\n", "'@s' is a state, wanted a weight"},
     {HEAD "weight @v : f32[8] = source \"file\"\n", "wanted the tensor's name in quotes"},
     {HEAD "weight @v : f33[8] = fill {value = 1.0}\n", "unknown element type 'f33'"},
-    {HEAD "weight @v : f32[0] = fill {value = 1.0}\n", "a dimension lies within 1 and 1099511627776"},
+    {HEAD "weight @v : f32[0] = fill {value = 1.0}\n",
+     "a dimension lies within 1 and 1099511627776"},
     {HEAD "weight @v : f32[1048577, 1048577] = fill {value = 1.0}\n",
      "a type has at most 1099511627776 elements"},
-    {HEAD "weight @v : f32[1, 1, 1, 1, 1] = fill {value = 1.0}\n", "a type has at most 4 dimensions"},
+    {HEAD "weight @v : f32[1, 1, 1, 1, 1] = fill {value = 1.0}\n",
+     "a type has at most 4 dimensions"},
     {HEAD "weight @v : f32[T, 8] = fill {value = 1.0}\n",
      "T can only be the first dimension of a value's type"},
     {HEAD "func @f(%x: f32[8, T]) { return }\n",
@@ -310,7 +318,8 @@ static void at_most_twenty_errors_are_reported(void **state)
     assert_int_equal(snl_diag_errors(s->diag), 20);
 }
 
-/* ---- limits --------------------------------------------------------------------------------------------- */
+/* ---- limits
+ * --------------------------------------------------------------------------------------------- */
 
 static void long_names_are_refused(void **state)
 {
@@ -361,9 +370,11 @@ static void a_long_body_takes_linear_time(void **state)
     Support *s = *state;
     size_t n = 100000, room = 64 + 48 * n;
     char *text = snl_arena_alloc(s->arena, room);
-    size_t at = (size_t)snprintf(text, room, "module @m\nfunc @f(%%v0: f32[T, 8]) -> f32[T, 8] {\n");
+    size_t at =
+        (size_t)snprintf(text, room, "module @m\nfunc @f(%%v0: f32[T, 8]) -> f32[T, 8] {\n");
     for (size_t i = 0; i < n; i++)
-        at += (size_t)snprintf(text + at, room - at, "%%v%zu = silu %%v%zu : f32[T, 8]\n", i + 1, i);
+        at +=
+            (size_t)snprintf(text + at, room - at, "%%v%zu = silu %%v%zu : f32[T, 8]\n", i + 1, i);
     snprintf(text + at, room - at, "return %%v%zu\n}\n", n);
     parse_good(s, text);
 }

@@ -84,7 +84,8 @@ static void surrogates_of_every_kind_print(void **state)
     prints(*state, text, text);
 }
 
-/* ---- reals -------------------------------------------------------------------------------------------- */
+/* ---- reals
+ * -------------------------------------------------------------------------------------------- */
 
 static void real_prints(Support *s, double r, const char *wanted)
 {
@@ -159,7 +160,8 @@ static void types_print(void **state)
                         "q8_0[1099511627776, 1, 1, 1]");
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------- */
+/* ---- files
+ * ---------------------------------------------------------------------------------------------- */
 
 static void the_walk_reads_back(void **state)
 {
@@ -184,16 +186,15 @@ static void dot_names_every_value_and_edge(void **state)
     assert_int_equal(fclose(out), 0);
     SnlSource text;
     assert_int_equal(snl_file_read(s->arena, path, 1 << 20, s->diag, &text), SNL_OK);
-    assert_string_equal(
-        text.text,
-        "digraph \"f\" {\n"
-        "  node [shape=box, fontname=\"monospace\"];\n"
-        "  p0 [shape=ellipse, label=\"%x\"];\n"
-        "  op0 [label=\"%y = linear %x, @w {stage = \\\"a\\\"} : f32[T, 4]\"];\n"
-        "  p0 -> op0 [label=\"%x: f32[T, 8]\"];\n"
-        "  op1 [label=\"return %y\", style=bold];\n"
-        "  op0 -> op1 [label=\"%y: f32[T, 4]\"];\n"
-        "}\n");
+    assert_string_equal(text.text,
+                        "digraph \"f\" {\n"
+                        "  node [shape=box, fontname=\"monospace\"];\n"
+                        "  p0 [shape=ellipse, label=\"%x\"];\n"
+                        "  op0 [label=\"%y = linear %x, @w {stage = \\\"a\\\"} : f32[T, 4]\"];\n"
+                        "  p0 -> op0 [label=\"%x: f32[T, 8]\"];\n"
+                        "  op1 [label=\"return %y\", style=bold];\n"
+                        "  op0 -> op1 [label=\"%y: f32[T, 4]\"];\n"
+                        "}\n");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* ir/verify*.c: each rule with a module that breaks it and the message wanted. Rules about the types of
- * single operations are in test_infer.c. */
+/* ir/verify*.c: each rule with a module that breaks it and the message wanted. Rules about the
+ * types of single operations are in test_infer.c. */
 #include "tests/support/support.h"
 
 #include "ir/eval.h"
@@ -33,7 +33,8 @@ typedef struct Case {
     "module @m\n" STATES LAYER "func @f(%x: f32[T, 8], %pos: index) -> f32[T, 8] {\n  " line       \
     "\n  return %h\n}\n"
 #define WEIGHTS                                                                                    \
-    "module @m\nweight @a : f32[4, 6] = random {seed = 1}\nweight @b : f32[4, 6] = random {seed = 1}\n" \
+    "module @m\nweight @a : f32[4, 6] = random {seed = 1}\nweight @b : f32[4, 6] = random {seed "  \
+    "= 1}\n"                                                                                       \
     "weight @v : f32[6] = fill {value = 1.0}\nweight @q : f32[6, 6] = random {seed = 1}\n"         \
     "weight @h : bf16[4, 6] = cast(@a)\nweight @big : f32[600, 600] = fill {value = 0.0}\n"        \
     "weight @r3 : f32[2, 3, 4] = fill {value = 0.0}\n"
@@ -56,7 +57,8 @@ static const Case cases[] = {
     {WEIGHTS "weight @x : f32[8, 6] = concat {axis = 0}\n",
      "weight '@x': concat: takes at least 1 weights, found 0"},
     {WEIGHTS "weight @x : f32[8, 6] = concat(@a, @h) {axis = 0}\n",
-     "weight '@x': concat: '@h' is bf16[4, 6], declared f32[8, 6]: wanted one element type (see cast)"},
+     "weight '@x': concat: '@h' is bf16[4, 6], declared f32[8, 6]: wanted one element type (see "
+     "cast)"},
     {WEIGHTS "weight @x : f32[2, 6] = slice(@a) {axis = 0, begin = 1, end = 3}\n", NULL},
     {WEIGHTS "weight @x : f32[3, 6] = slice(@a) {axis = 0, begin = 1, end = 3}\n",
      "weight '@x': slice: declared f32[3, 6], the expression gives shape f32[2, 6]"},
@@ -115,10 +117,12 @@ static const Case cases[] = {
 
     /* states and signatures */
     {"module @m\nstate @s : bf16[4]\n", NULL},
-    {"module @m\nstate @s : i32[4]\n", "state '@s': found i32[4], wanted a tensor of f32, bf16 or f16"},
+    {"module @m\nstate @s : i32[4]\n",
+     "state '@s': found i32[4], wanted a tensor of f32, bf16 or f16"},
     {"module @m\nstate @s : q8_0[32]\n", "state '@s': found q8_0[32], wanted a tensor of f32"},
     {"module @m\nfunc @f(%x: f32[8]) { return }\n",
-     "t.snl:2:9: error[E0201]: parameter: found f32[8], wanted index, i32[T], f32[T, D] or f32[T, M, D]"},
+     "t.snl:2:9: error[E0201]: parameter: found f32[8], wanted index, i32[T], f32[T, D] or f32[T, "
+     "M, D]"},
     {"module @m\nfunc @f(%x: f32[T, 1, 1, 1]) { return }\n", "parameter: found f32[T, 1, 1, 1]"},
     {"module @m\nfunc @f(%x: q8_0[T, 32]) { return }\n", "parameter: found q8_0[T, 32]"},
     {"module @m\nfunc @f(%x: index) -> i32[T, 2] { return }\n", "result: found i32[T, 2]"},
@@ -132,7 +136,8 @@ static const Case cases[] = {
     {WEIGHTS "layer @l(%x: f32[T, 6]) -> f32[T, 6] surrogate diag @v { return %x }\n", NULL},
     {WEIGHTS "layer @l(%x: f32[T, 8]) -> f32[T, 8] surrogate diag @v { return %x }\n",
      "surrogate diag of '@l': found f32[6], wanted shape [8]"},
-    {WEIGHTS "layer @l(%x: f32[T, 6, 8]) -> f32[T, 6, 8] surrogate streams @q { return %x }\n", NULL},
+    {WEIGHTS "layer @l(%x: f32[T, 6, 8]) -> f32[T, 6, 8] surrogate streams @q { return %x }\n",
+     NULL},
     {WEIGHTS "layer @l(%x: f32[T, 4, 8]) -> f32[T, 4, 8] surrogate streams @q { return %x }\n",
      "surrogate streams of '@l': found f32[6, 6], wanted shape [4, 4]"},
 
@@ -143,22 +148,29 @@ static const Case cases[] = {
     {"module @m\nfunc @f(%x: f32[T, 8]) {\n  return\n  return\n}\n", "return must be the last"},
     {"module @m\nfunc @f(%x: f32[T, 8]) -> f32[T, 8] {\n  return\n}\n",
      "return: found 0 values, '@f' gives 1"},
-    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  return %x\n}\n", "return: found 1 values, '@f' gives 0"},
+    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  return %x\n}\n",
+     "return: found 1 values, '@f' gives 0"},
     {"module @m\nfunc @f(%x: f32[T, 8]) -> f32[T, 9] {\n  return %x\n}\n",
      "return: value 0: found f32[T, 8], '@f' gives f32[T, 9]"},
     {"module @m\nfunc @f(%x: f32[T, 8]) {\n  return {foo}\n}\n",
      "return: unknown attribute 'foo', wanted none"},
-    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = silu %x {at = 5, own, stage = [a, 1]} : f32[T, 8]\n"
-     "  return {stage = 3}\n}\n", NULL},
-    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = softcap %x {cap = 0.0} : f32[T, 8]\n  return\n}\n",
+    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = silu %x {at = 5, own, stage = [a, 1]} : f32[T, "
+     "8]\n"
+     "  return {stage = 3}\n}\n",
+     NULL},
+    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = softcap %x {cap = 0.0} : f32[T, 8]\n  "
+     "return\n}\n",
      "softcap: attribute 'cap' is out of range: found 0, wanted 1e-30 to 1e+30"},
-    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = softcap %x {cap = 1e31} : f32[T, 8]\n  return\n}\n",
+    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = softcap %x {cap = 1e31} : f32[T, 8]\n  "
+     "return\n}\n",
      "softcap: attribute 'cap' is out of range"},
     {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = softcap %x {cap} : f32[T, 8]\n  return\n}\n",
      "softcap: attribute 'cap' is of the wrong kind, wanted a number"},
     {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = slice %x {begin = 0.0, end = 1} : f32[T, 1]\n"
-     "  return\n}\n", "slice: attribute 'begin' is of the wrong kind, wanted an integer"},
-    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = cast %x {to = \"f32\"} : f32[T, 8]\n  return\n}\n",
+     "  return\n}\n",
+     "slice: attribute 'begin' is of the wrong kind, wanted an integer"},
+    {"module @m\nfunc @f(%x: f32[T, 8]) {\n  %y = cast %x {to = \"f32\"} : f32[T, 8]\n  "
+     "return\n}\n",
      "cast: attribute 'to' is of the wrong kind, wanted f32|bf16|f16"},
     {"module @m\nfunc @f(%p: index) {\n"
      "  %y = rope_table %p {inverse = 1, theta = 1.0, width = 2} : f32[T, 2]\n  return\n}\n",
@@ -188,7 +200,8 @@ static const Case cases[] = {
      "row_write: state '@s': found f32[2, 2, C, 4] by another use, wanted f32[8]"},
     {"module @m\n" STATES LAYER "layer @k(%h: f32[T, 8], %p: index, @s: state) -> f32[T, 8] {\n"
      "  %y = call %h, %p, [@l(@s)] : f32[T, 8]\n  return %y\n}\n"
-     "func @f(%x: f32[T, 8], %p: index) {\n  %y = call %x, %p, [@k(@flat)] : f32[T, 8]\n  return\n}\n",
+     "func @f(%x: f32[T, 8], %p: index) {\n  %y = call %x, %p, [@k(@flat)] : f32[T, 8]\n  "
+     "return\n}\n",
      "call: state '@flat': found f32[2, 1, 16, 8], wanted f32[2, 2, C, 4] for @k"},
     {"module @m\nlayer @l(%h: f32[T, 8]) -> f32[T, 8] {\n"
      "  %y = call %h, [@l] : f32[T, 8]\n  return %y\n}\n",
@@ -202,9 +215,11 @@ static const Case cases[] = {
      "newton: '@l' is bound to 1 states, wanted 2"},
     {CALLS("%h = newton %x, %pos, [@l(@kv.0), @l(@kv.1)] {kv = corrected, sweeps = 2} : f32[T, 8]"),
      NULL},
-    {CALLS("%h = newton %x, %pos, [@l(@kv.0), @l(@kv.1, @row)] {init = warm, sweeps = 1} : f32[T, 8]"),
+    {CALLS("%h = newton %x, %pos, [@l(@kv.0), @l(@kv.1, @row)] {init = warm, sweeps = 1} : f32[T, "
+           "8]"),
      NULL},
-    {CALLS("%h = newton %x, %pos, [@l(@kv.0), @l(@kv.1, @kv.2)] {init = warm, sweeps = 1} : f32[T, 8]"),
+    {CALLS("%h = newton %x, %pos, [@l(@kv.0), @l(@kv.1, @kv.2)] {init = warm, sweeps = 1} : f32[T, "
+           "8]"),
      "newton: state '@kv.2': found f32[2, 2, 16, 4], wanted f32[8] for @l"},
     {CALLS("%h = newton %x, %pos, [@l(@kv.0), @l(@kv.1, @row)] {sweeps = 2} : f32[T, 8]"),
      "newton: state '@row': found f32[8], wanted f32[2, 2, C, 4] for @l"},
@@ -232,7 +247,8 @@ static void each_rule_has_a_module_that_breaks_it(void **state)
     }
 }
 
-/* ---- limits ----------------------------------------------------------------------------------------- */
+/* ---- limits
+ * ----------------------------------------------------------------------------------------- */
 
 /* n layers, each calling the one before `times` times. */
 static char *tower(Support *s, int n, int times)
@@ -286,15 +302,17 @@ static void calls_may_not_multiply_without_bound(void **state)
 static void weight_expressions_are_bounded(void **state)
 {
     Support *s = *state;
-    char *deep = snl_arena_strdup(s->arena, "module @m\nweight @w0 : f32[4] = fill {value = 1.0}\n");
+    char *deep =
+        snl_arena_strdup(s->arena, "module @m\nweight @w0 : f32[4] = fill {value = 1.0}\n");
     for (int i = 1; i <= 31; i++)
-        deep = snl_arena_printf(s->arena, "%sweight @w%d : f32[4] = scale(@w%d) {by = 1.0}\n", deep, i,
-                                i - 1);
+        deep = snl_arena_printf(s->arena, "%sweight @w%d : f32[4] = scale(@w%d) {by = 1.0}\n", deep,
+                                i, i - 1);
     assert_true(parses(s, deep));
     deep = snl_arena_printf(s->arena, "%sweight @x : f32[4] = scale(@w31) {by = 1.0}\n", deep);
     assert_false(parses(s, deep));
     assert_diag(s->diag, "weight '@x': scale: expression of expressions: depth 33");
-    char *wide = snl_arena_strdup(s->arena, "module @m\nweight @w0 : f32[4] = fill {value = 1.0}\n");
+    char *wide =
+        snl_arena_strdup(s->arena, "module @m\nweight @w0 : f32[4] = fill {value = 1.0}\n");
     for (int i = 1; i <= 20; i++)
         wide = snl_arena_printf(s->arena, "%sweight @w%d : f32[4] = mean(@w%d, @w%d)\n", wide, i,
                                 i - 1, i - 1);
@@ -314,7 +332,8 @@ static void at_most_twenty_errors_are_reported(void **state)
     assert_int_equal(snl_diag_errors(s->diag), 20);
 }
 
-/* ---- graphs no text can make -------------------------------------------------------------------------- */
+/* ---- graphs no text can make
+ * -------------------------------------------------------------------------- */
 
 typedef struct Graph {
     SnlModule *m;
@@ -415,7 +434,8 @@ static void weights_of_another_module_are_found(void **state)
     Support *s = *state;
     Graph g = graph(s);
     SnlModule *other = snl_module_create(s->arena, "o");
-    SnlWeight *w = snl_weight_source(other, "w", snl_type(other, SNL_F32, 1, (int64_t[]){8}), "a", "b");
+    SnlWeight *w =
+        snl_weight_source(other, "w", snl_type(other, SNL_F32, 1, (int64_t[]){8}), "a", "b");
     SnlOp *op = snl_op_create(g.f, g.ret, SNL_OP_SCALE);
     snl_op_add_in(op, g.f->param[0]);
     snl_op_set_weights(op, 0, &w, 1, false);

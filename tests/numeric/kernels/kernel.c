@@ -194,7 +194,9 @@ static void call(Check *c, const char *form, int64_t pos, int64_t tokens)
     SnlTensor *args = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_param);
     SnlTensor *wanted = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
     SnlTensor *found = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
-    argument[0] = (SnlArgument){.kind = SNL_ARGUMENT_NUMBER, .number = pos};
+    for (size_t i = 0; i < f->n_param; i++) /* several indices: each its own number */
+        if (f->param[i]->type->dtype == SNL_INDEX)
+            argument[i] = (SnlArgument){.kind = SNL_ARGUMENT_NUMBER, .number = pos + 2 * (int64_t)i};
     expect_ok(c, snl_arguments_make(scratch, f, argument, tokens, 1 + (uint64_t)pos, 0, c->diag, args));
     expect_ok(c, snl_eval_call(c->eval, f, args, NULL, tokens, wanted));
     expect_ok(c, snl_callable_call(c->callable, scratch, args, tokens, c->diag, found));

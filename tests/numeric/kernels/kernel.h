@@ -48,7 +48,7 @@ void kernel_effect(Kernel *k, const char *op, ...);
 
 /* weights: "f32", "bf16" or "f16"; cpu as for `compile --cpu`, NULL: the default. */
 void kernel_check(Kernel *k, const char *weights, const char *cpu);
-/* The same with a pipeline of the test's choice ("%s": the option block=.. func=..). */
+/* A module written out, with one function @f; index parameter i gets the position plus 2 i. */
 void kernel_check_text(SnlArena *arena, const char *name, const char *text, const char *weights,
                        const char *cpu);
 

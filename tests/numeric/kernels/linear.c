@@ -3,6 +3,9 @@
 
 #include "support/support.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 /* Output rows F and inputs K around a panel (16 rows), a line (1 or 2 inputs) and a round of 8 lines. */
 static const struct {
     int f, k;

@@ -1,0 +1,49 @@
+/* passes/schedule_internal.h -- what the files of the schedule pass share. */
+#ifndef SNL_PASSES_SCHEDULE_INTERNAL_H
+#define SNL_PASSES_SCHEDULE_INTERNAL_H
+
+#include "passes/schedule.h"
+
+typedef struct SnlScheduler {
+    SnlModule *module;
+    SnlFunc *func;
+    int64_t tokens;  /* most rows of a call; 1: decode */
+    int64_t threads; /* what splits are balanced for */
+    int64_t *hint;   /* per value id: units its consumers want (kv heads), 0: none */
+    int64_t stage;   /* prefill: stage of the op before */
+} SnlScheduler;
+
+/* Only rows [tail_row, T) are wanted. */
+static inline bool snl_op_is_tail(const SnlOp *op)
+{
+    return snl_attr_find(&op->attrs, "rows") != NULL;
+}
+
+static inline bool snl_is_decode(const SnlScheduler *s)
+{
+    return s->tokens == 1;
+}
+
+/* ---- schedule_ready.c: when may an op read a value
+ * ------------------------------------------------------ */
+
+/* The op whose memory `v` lies in, through views; NULL for parameters. */
+const SnlOp *snl_storage_op(const SnlValue *v);
+/* First stage in which an op placed as `p` (stage ignored) may read `v`. */
+int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlacement *p);
+/* The same for all its operands. */
+int64_t snl_earliest_stage(const SnlOp *op, const SnlPlacement *p);
+
+/* ---- schedule_split.c: who computes what
+ * --------------------------------------------------------------- */
+
+/* Fills s->hint: what attention wants of the values on the way to it. */
+void snl_collect_hints(SnlScheduler *s);
+/* The split of one op; its stage is not set yet. Linears may get `pieces`. */
+SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op);
+/* Columns shared out in portions of `grain`. */
+SnlPlacement snl_split_by_grain(int64_t width, int64_t grain, bool inner);
+/* Would the op's result be made by every thread for itself, or read by ops that want whole rows? */
+bool snl_result_stays_private(const SnlOp *op);
+
+#endif

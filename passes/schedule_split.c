@@ -1,0 +1,241 @@
+/* passes/schedule_split.c -- who computes what: the split of each op, decided op by op.
+ *
+ * Columns of a linear go by panels, or by kv heads when attention follows and the heads share out
+ * well enough to save the barrier in between. Ops that need only their own columns or rows take
+ * over the split of their latest operand. What needs whole rows of little data (norms, small
+ * linears of one token) is done by every thread for itself. */
+#include "passes/schedule_internal.h"
+
+#include <string.h>
+
+/* ---- hints: units that attention wants of the values on the way to it
+ * ------------------------------ */
+
+static void hint_value(SnlScheduler *s, SnlValue *v, int64_t units)
+{
+    if (snl_type_width(v->type) % units == 0) s->hint[v->id] = units;
+}
+
+void snl_collect_hints(SnlScheduler *s)
+{
+    for (SnlOp *op = s->func->last; op; op = op->prev) {
+        int64_t units = op->n_out == 1 ? s->hint[op->out[0]->id] : 0;
+        bool attention = op->code == SNL_OP_ATTENTION;
+        if (attention) units = snl_attention_kv_heads(op);
+        bool passes_on = attention || op->code == SNL_OP_ROPE || op->code == SNL_OP_RMS_NORM ||
+                         (snl_op_info[op->code].flags & SNL_ELTWISE);
+        if (!units || !passes_on) continue;
+        size_t n = attention ? 3 : op->code == SNL_OP_ROPE ? 1 : op->n_in;
+        for (size_t i = 0; i < n; i++) hint_value(s, snl_in(op, i), units);
+    }
+}
+
+/* ---- one op at a time
+ * ---------------------------------------------------------------------------------- */
+
+SnlPlacement snl_split_by_grain(int64_t width, int64_t grain, bool inner)
+{
+    return (SnlPlacement){.split = inner ? SNL_SPLIT_INNER : SNL_SPLIT_COLS,
+                          .units = (width + grain - 1) / grain,
+                          .grain = grain};
+}
+
+static SnlPlacement by_units(int64_t width, int64_t units, bool inner)
+{
+    return (SnlPlacement){
+        .split = inner ? SNL_SPLIT_INNER : SNL_SPLIT_COLS, .units = units, .grain = width / units};
+}
+
+static SnlPlacement whole(const SnlScheduler *s)
+{
+    return (SnlPlacement){.split = snl_is_decode(s) ? SNL_SPLIT_ALL : SNL_SPLIT_ROWS};
+}
+
+static bool needs_whole_row(const SnlOp *op)
+{
+    return op->code == SNL_OP_LINEAR ||
+           (op->code == SNL_OP_RMS_NORM && snl_attr_int(&op->attrs, "heads", 1) == 1);
+}
+
+/* Does some consumer, through cheap ops, read whole rows? */
+static bool feeds_whole_row(const SnlValue *v, int depth)
+{
+    for (const SnlUse *u = v->uses; u; u = u->next) {
+        if (needs_whole_row(u->user)) return true;
+        bool cheap = snl_op_is_view(u->user) || (snl_op_info[u->user->code].flags & SNL_ELTWISE);
+        if (cheap && depth > 0 && feeds_whole_row(u->user->out[0], depth - 1)) return true;
+    }
+    return false;
+}
+
+/* Multiply-adds below which every thread computes the op for itself. */
+enum { SMALL_LINEAR = 4096 };
+
+static int64_t linear_work(const SnlOp *op)
+{
+    const SnlType *w = snl_op_weight(op, 0)->type;
+    return w->dim[0] * w->dim[1] * (int64_t)op->sym[0].n;
+}
+
+/* ns that the slowest thread loses when `units` are shared out among the threads. */
+static double imbalance_ns(const SnlScheduler *s, const SnlOp *op, int64_t units)
+{
+    const double bytes_per_ns = 50.0;
+    const SnlType *w = snl_op_weight(op, 0)->type;
+    double bytes = (double)linear_work(op) * (double)snl_dtype_row_bytes(w->dtype, 32) / 32.0;
+    int64_t largest = (units + s->threads - 1) / s->threads;
+    double share = (double)largest / (double)units - 1.0 / (double)s->threads;
+    return share * bytes / bytes_per_ns;
+}
+
+/* Ends of the slices that tile the result of `op` and all want `units`; 0 when they do not. */
+static size_t hinted_pieces(const SnlScheduler *s, const SnlOp *op, int64_t *out_units,
+                            SnlAttrValue *out_end, size_t max)
+{
+    SnlValue *v = op->out[0];
+    int64_t width = snl_type_width(v->type), reached = 0;
+    size_t n = 0;
+    if (s->hint[v->id]) {
+        *out_units = s->hint[v->id];
+        return 1;
+    }
+    while (reached < width) {
+        const SnlOp *next = NULL;
+        for (SnlUse *u = v->uses; u; u = u->next) {
+            if (u->user->code != SNL_OP_SLICE) return 0;
+            if (snl_attr_int(&u->user->attrs, "begin", -1) == reached) next = u->user;
+        }
+        if (!next || n == max) return 0;
+        int64_t units = s->hint[next->out[0]->id];
+        if (!units || (n > 0 && units != *out_units)) return 0;
+        *out_units = units;
+        reached = snl_attr_int(&next->attrs, "end", 0);
+        out_end[n++] = (SnlAttrValue){.kind = SNL_ATTR_INT, .i = reached};
+    }
+    return n;
+}
+
+static SnlPlacement split_linear(SnlScheduler *s, SnlOp *op)
+{
+    enum { MAX_PIECES = 8 };
+    const double barrier_ns = 100.0;
+    SnlPlacement p = whole(s);
+    if (linear_work(op) <= SMALL_LINEAR) return p;
+    int64_t width = snl_type_width(op->out[0]->type), units = 0;
+    SnlAttrValue ends[MAX_PIECES];
+    size_t n = snl_is_decode(s) ? hinted_pieces(s, op, &units, ends, MAX_PIECES) : 0;
+    int64_t members = snl_type_members(op->out[0]->type);
+    if (n == 0 || imbalance_ns(s, op, units * members) > barrier_ns)
+        return snl_split_by_grain(width, SNL_PANEL_GRAIN, false);
+    if (n > 1) {
+        SnlAttrValue list = {.kind = SNL_ATTR_LIST};
+        list.list.at = SNL_NEW_ARRAY(s->module->arena, SnlAttrValue, n);
+        list.list.n = n;
+        memcpy(list.list.at, ends, n * sizeof ends[0]);
+        snl_attr_set(s->module, &op->attrs, "pieces", list);
+    }
+    return by_units(width, units, false);
+}
+
+/* The operand, made in the latest stage, whose division of work a local op can take over. */
+static bool adopt(const SnlOp *op, SnlPlacement *out)
+{
+    const SnlType *type = op->out[0]->type;
+    int64_t latest = -1;
+    for (size_t i = 0; i < op->n_in; i++) {
+        const SnlOp *def = snl_storage_op(snl_in(op, i));
+        SnlPlacement d;
+        if (!def || !snl_placement_read(def, &d) || d.stage < latest) continue;
+        SnlPlacement p = d;
+        if (d.split == SNL_SPLIT_COLS || d.split == SNL_SPLIT_INNER) {
+            int64_t members = snl_type_members(snl_in(op, i)->type);
+            bool inner = d.split == SNL_SPLIT_INNER || members != snl_type_members(type);
+            if (snl_type_members(type) == 1) inner = false;
+            p.split = inner ? SNL_SPLIT_INNER : SNL_SPLIT_COLS;
+            int64_t width = snl_type_width(type);
+            if (snl_attr_find(&def->attrs, "pieces")) p.grain = width / (p.units ? p.units : 1);
+            if (p.grain * p.units < width || p.grain * (p.units - 1) >= width) continue;
+        } else if (d.split != SNL_SPLIT_ROWS) {
+            continue;
+        }
+        if (d.split == SNL_SPLIT_ROWS && snl_op_is_tail(def) != snl_op_is_tail(op)) continue;
+        if (snl_ready_stage(snl_in(op, i), op, &p) != d.stage) continue;
+        latest = d.stage;
+        *out = p;
+    }
+    return latest >= 0;
+}
+
+/* Row elements up to which repeating a column-local op in every thread is cheaper than the barrier
+ * that sharing it out may cost its readers. */
+enum { SMALL_ROW = 1024 };
+
+/* Elementwise and other column-local ops. */
+static SnlPlacement split_local(SnlScheduler *s, SnlOp *op)
+{
+    SnlPlacement p;
+    const SnlType *type = op->out[0]->type;
+    if (adopt(op, &p)) return p;
+    bool cheap = op->code != SNL_OP_EMBED && snl_type_row_elems(type) <= SMALL_ROW;
+    if (!snl_is_decode(s) || cheap || feeds_whole_row(op->out[0], 2)) return whole(s);
+    int64_t width = snl_type_width(type), units = s->hint[op->out[0]->id];
+    bool inner = op->code == SNL_OP_MIX || op->code == SNL_OP_STACK;
+    inner = inner && snl_type_members(type) > 1;
+    return units ? by_units(width, units, inner)
+                 : snl_split_by_grain(width, SNL_PANEL_GRAIN, inner);
+}
+
+/* Ops that work head by head. */
+static SnlPlacement split_heads(const SnlScheduler *s, const SnlOp *op)
+{
+    if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_ROWS};
+    int64_t heads = snl_attr_int(&op->attrs, "heads", 1);
+    int64_t units = s->hint[op->out[0]->id];
+    if (!units || heads % units != 0) units = heads;
+    return by_units(snl_type_width(op->out[0]->type), units, false);
+}
+
+static SnlPlacement split_attention(const SnlScheduler *s, const SnlOp *op)
+{
+    if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_TILES};
+    return by_units(snl_type_width(op->out[0]->type), snl_attention_kv_heads(op), false);
+}
+
+static SnlPlacement split_kv_write(const SnlScheduler *s, const SnlOp *op)
+{
+    if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_ROWS};
+    int64_t heads = op->sym[0].state[0]->type->dim[1];
+    return by_units(snl_type_width(snl_in(op, 0)->type), heads, false);
+}
+
+SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
+{
+    switch (op->code) {
+    case SNL_OP_SLICE:
+    case SNL_OP_MEMBER:
+        return (SnlPlacement){.split = SNL_SPLIT_VIEW};
+    case SNL_OP_LINEAR:
+        return split_linear(s, op);
+    case SNL_OP_ROPE:
+        return split_heads(s, op);
+    case SNL_OP_RMS_NORM:
+        return needs_whole_row(op) ? whole(s) : split_heads(s, op);
+    case SNL_OP_ATTENTION:
+        return split_attention(s, op);
+    case SNL_OP_KV_WRITE:
+        return split_kv_write(s, op);
+    case SNL_OP_ROPE_TABLE:
+    case SNL_OP_SHIFT:
+        return whole(s);
+    case SNL_OP_ROW_WRITE:
+        return (SnlPlacement){.split = SNL_SPLIT_ONE};
+    default:
+        return split_local(s, op);
+    }
+}
+
+bool snl_result_stays_private(const SnlOp *op)
+{
+    bool small = op->code == SNL_OP_LINEAR && linear_work(op) <= SMALL_LINEAR;
+    return small || feeds_whole_row(op->out[0], 2);
+}

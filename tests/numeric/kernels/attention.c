@@ -1,0 +1,126 @@
+/* tests/numeric/kernels/attention.c -- attention over a cache, its writer, and the row kept from the call
+ * before. Positions advance from call to call (KERNEL_CONTEXT of them in all), so caches are read. */
+#include "kernel.h"
+
+#include "support/support.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+typedef struct Shape {
+    int heads, kv_heads, width;
+} Shape;
+
+/* Query heads per kv head: 1, 2, 3, 8, 12, 16, 5; widths around vectors. */
+static const Shape shapes[] = {{1, 1, 8},  {3, 3, 1},  {4, 2, 8},  {6, 2, 6}, {8, 1, 16},
+                               {12, 1, 4}, {24, 2, 17}, {16, 1, 33}, {5, 1, 64}, {2, 2, 128}};
+enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static char *row(Kernel *k, int members, int width)
+{
+    return members > 1 ? kernel_text(k, "f32[T, %d, %d]", members, width) : kernel_text(k, "f32[T, %d]", width);
+}
+
+static const char *cache(Kernel *k, Shape a)
+{
+    return kernel_state(k, "f32[2, %d, %d, %d]", a.kv_heads, KERNEL_CONTEXT, a.width);
+}
+
+static char *caches(Kernel *k, Shape a, int members)
+{
+    if (members == 1) return snl_arena_strdup(k->arena, cache(k, a));
+    char *list = "[";
+    for (int m = 0; m < members; m++) list = kernel_text(k, "%s%s%s", list, m ? ", " : "", cache(k, a));
+    return kernel_text(k, "%s]", list);
+}
+
+/* Writes its rows to the cache, then attends. */
+static void attend(Kernel *k, Shape a, int members, const char *attrs)
+{
+    const char *q = kernel_param(k, "%s", row(k, members, a.heads * a.width));
+    const char *key = kernel_param(k, "%s", row(k, members, a.kv_heads * a.width));
+    const char *value = kernel_param(k, "%s", row(k, members, a.kv_heads * a.width));
+    char *states = caches(k, a, members);
+    kernel_effect(k, "kv_write %s, %s, %%pos, %s", key, value, states);
+    kernel_result(k, row(k, members, a.heads * a.width),
+                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, key, value, states,
+                  a.heads, a.kv_heads, attrs);
+}
+
+void kernels_attention_heads(void **state)
+{
+    Support *s = *state;
+    Kernel *k = kernel_new(s->arena, "attention_heads");
+    for (int i = 0; i < N_SHAPES; i++) attend(k, shapes[i], 1, i % 2 ? ", scale = 0.3" : "");
+    kernel_check(k, "f32", NULL);
+}
+
+void kernels_attention_windows(void **state)
+{
+    Support *s = *state;
+    static const int windows[] = {0, 1, 3, 7, 15, 16, 17, 30, 100};
+    static const Shape some[] = {{4, 2, 8}, {12, 1, 4}, {3, 3, 9}};
+    Kernel *k = kernel_new(s->arena, "attention_windows");
+    for (int i = 0; i < 9; i++) attend(k, some[i % 3], 1, kernel_text(k, ", window = %d", windows[i]));
+    for (int i = 0; i < 3; i++) attend(k, some[i], 1, kernel_text(k, ", window = %d", 2 + i));
+    kernel_check(k, "f32", NULL);
+}
+
+void kernels_attention_members(void **state)
+{
+    Support *s = *state;
+    Kernel *k = kernel_new(s->arena, "attention_members");
+    for (int i = 0; i < N_SHAPES; i += 2) attend(k, shapes[i], 3, "");
+    attend(k, shapes[2], 3, ", window = [2, 100, 0]");
+    attend(k, shapes[3], 3, ", scale = 0.2, window = 5");
+    attend(k, shapes[5], 2, ", window = [3, 9]");
+    kernel_check(k, "f32", NULL);
+}
+
+/* The cache holds other rows than the call's own, or nothing ever writes it, or the writer comes later:
+ * own rows are k and v all the same. */
+static void attend_elsewhere(Kernel *k, Shape a, int members, int how, const char *attrs)
+{
+    const char *q = kernel_param(k, "%s", row(k, members, a.heads * a.width));
+    const char *kv = kernel_param(k, "%s", row(k, members, a.kv_heads * a.width));
+    const char *other = kernel_param(k, "%s", row(k, members, a.kv_heads * a.width));
+    char *states = caches(k, a, members);
+    if (how == 1) kernel_effect(k, "kv_write %s, %s, %%pos, %s", other, kv, states);
+    if (how == 2) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, other, states);
+    kernel_result(k, row(k, members, a.heads * a.width),
+                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, kv, kv, states, a.heads,
+                  a.kv_heads, attrs);
+    if (how == 3) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, kv, states);
+}
+
+void kernels_attention_own_rows(void **state)
+{
+    Support *s = *state;
+    for (int how = 0; how < 4; how++) {
+        Kernel *k = kernel_new(s->arena, kernel_text(&(Kernel){.arena = s->arena}, "attention_own_rows_%d", how));
+        for (int i = 0; i < N_SHAPES; i += 1 + how % 2) attend_elsewhere(k, shapes[i], 1, how, "");
+        attend_elsewhere(k, shapes[2], 1, how, ", window = 3");
+        attend_elsewhere(k, shapes[5], 1, how, ", window = 0");
+        attend_elsewhere(k, shapes[3], 3, how, ", window = [1, 20, 6]");
+        kernel_check(k, "f32", NULL);
+    }
+}
+
+/* shift reads what the call before left, wherever row_write stands. */
+void kernels_rows_kept(void **state)
+{
+    Support *s = *state;
+    static const int widths[] = {1, 7, 16, 17, 100};
+    Kernel *k = kernel_new(s->arena, "rows_kept");
+    for (int i = 0; i < 5; i++)
+        for (int first = 0; first < 2; first++) {
+            const char *x = kernel_param(k, "f32[T, %d]", widths[i]);
+            char *type = row(k, 1, widths[i]);
+            const char *kept = kernel_state(k, "f32[%d]", widths[i]);
+            const char *y = kernel_value(k, type, "silu %s", x);
+            if (first) kernel_effect(k, "row_write %s, %%pos, %s", y, kept);
+            kernel_result(k, type, "shift %s, %%pos, %s", y, kept);
+            if (!first) kernel_effect(k, "row_write %s, %%pos, %s", y, kept);
+        }
+    kernel_check(k, "f32", NULL);
+}
