@@ -1,8 +1,8 @@
 /* codegen/codegen.h -- scheduled IR in, object code out.
  *
  * A scheduled function (passes schedule and plan-memory) becomes one SPMD step
- * `void step(SnlrtCtx *ctx, int64_t thread)` (runtime/abi.h) and the kernels it calls: one kernel per
- * distinct (operation, shape, format). */
+ * `void step(SnlrtCtx *ctx, int64_t thread)` (runtime/abi.h) and the kernels it calls: one kernel
+ * per distinct (operation, shape, format). */
 #ifndef SNL_CODEGEN_CODEGEN_H
 #define SNL_CODEGEN_CODEGEN_H
 
@@ -10,21 +10,25 @@
 #include "ir/ir.h"
 
 typedef enum SnlEmitKind { SNL_EMIT_LLVM, SNL_EMIT_ASM, SNL_EMIT_OBJ } SnlEmitKind;
-typedef enum SnlSanitizer { SNL_SANITIZE_NONE, SNL_SANITIZE_ADDRESS, SNL_SANITIZE_THREAD }
-    SnlSanitizer;
+typedef enum SnlSanitizer {
+    SNL_SANITIZE_NONE,
+    SNL_SANITIZE_ADDRESS,
+    SNL_SANITIZE_THREAD
+} SnlSanitizer;
 
 typedef struct SnlTargetOptions {
-    const char *triple;   /* NULL: the host's */
-    const char *cpu;      /* "native", an LLVM cpu name, or NULL: x86-64-v3 (generic elsewhere) */
+    const char *triple; /* NULL: the host's */
+    const char *cpu;    /* "native", an LLVM cpu name, or NULL: x86-64-v3 (generic elsewhere) */
     SnlSanitizer sanitize;
-    bool pic;             /* shared object (snlpc run) */
-    bool verify;          /* LLVM verifier */
+    bool pic;    /* shared object (snlpc run) */
+    bool verify; /* LLVM verifier */
 } SnlTargetOptions;
 
 /* One mode of a program: two scheduled functions over the same states and weights. */
 typedef struct SnlGraphSpec {
     const char *name, *plan, *exactness;
     const SnlFunc *decode, *prefill;
+    int64_t state_bytes, layer_evals, steps, flags; /* as SnlrtGraph's */
 } SnlGraphSpec;
 
 typedef struct SnlOutputSpec {
@@ -44,13 +48,17 @@ typedef struct SnlProgramSpec {
     uint64_t payload_id;
 } SnlProgramSpec;
 
+/* Bytes of a state in the program's memory. */
+int64_t snl_state_bytes(const SnlState *state);
+
 /* A program's code: the steps, their kernels and the constant `snlrt_model`. The file at `path` is
  * written whole or not at all. */
 SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
                            const SnlProgramSpec *spec, const SnlTargetOptions *target,
                            SnlEmitKind kind, const char *path, SnlDiag *diag);
 
-/* What `snlpc run` needs to call one scheduled function in process: bytes of state and workspace. */
+/* What `snlpc run` needs to call one scheduled function in process: bytes of state and workspace.
+ */
 typedef struct SnlCallInfo {
     int64_t state_bytes, shared_bytes, private_bytes;
 } SnlCallInfo;

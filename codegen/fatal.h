@@ -1,4 +1,5 @@
-/* codegen/fatal.h -- LLVM's fatal errors (it calls them when it cannot go on and has no other way). */
+/* codegen/fatal.h -- LLVM's fatal errors (it calls them when it cannot go on and has no other way).
+ */
 #ifndef SNL_CODEGEN_FATAL_H
 #define SNL_CODEGEN_FATAL_H
 

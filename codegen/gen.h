@@ -82,6 +82,9 @@ LLVMValueRef snl_call_intrinsic(SnlGen *g, const char *name, LLVMTypeRef overloa
                                 LLVMValueRef *args, unsigned n_args);
 LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
 
+/* codegen/dot.c: acc + the dot products of 4 unsigned by 4 signed bytes, 16 lanes of i32. */
+LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s);
+
 /* codegen/math.c: lane-wise functions, error bounds at their definitions. */
 LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes);
 LLVMValueRef snl_sigmoid(SnlGen *g, LLVMValueRef x, int lanes);
@@ -138,6 +141,7 @@ void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n);
 typedef struct SnlPlace {
     LLVMValueRef base;
     int64_t stride; /* elements from one token row to the next */
+    int64_t member; /* elements from one member of a row to the next */
 } SnlPlace;
 
 /* What a kernel call has to do: columns [c0, c1) (units of heads where the kernel works by heads),
@@ -172,6 +176,7 @@ LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *s);
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
                        bool accumulate);
 void snl_kernel_embed(const SnlOpGen *o, SnlRange r);
+void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r);
 void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange groups);
 void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r);
 void snl_kernel_mix(const SnlOpGen *o, SnlRange r);
@@ -180,16 +185,15 @@ void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1);
 void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
                           SnlPlace y, SnlRange r);
 void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r);
-void snl_kernel_shift(const SnlOpGen *o, SnlRange r);
-void snl_kernel_row_write(const SnlOpGen *o);
+void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r);
+void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x);
 
 /* ---- state layout
  * ------------------------------------------------------------------------------------------------
  */
 
 /* A cache f32[2, G, C, d] lies per head as [keys: C/16 panels of d x 16][values: C x d], C padded
- * to 16; any other state is plain. */
-int64_t snl_state_bytes(const SnlState *s);
+ * to 16; any other state is plain. snl_state_bytes (codegen.h) says how large it is. */
 bool snl_state_is_cache(const SnlState *s);
 
 /* ---- the step (codegen/step.c)
@@ -207,6 +211,8 @@ SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
 void snl_gen_destroy(SnlGen *g);
 /* Features of the machine's CPU that the runtime must find, comma separated. */
 char *snl_gen_required_features(SnlGen *g);
+/* Does the target have LLVM's feature of that name (those that codegen/dot.c asks for)? */
+bool snl_gen_has_feature(SnlGen *g, const char *feature);
 /* Runs LLVM's passes and writes the file. */
 SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind kind,
                         const char *path);

@@ -228,7 +228,8 @@ void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r)
 
 typedef struct Mix {
     SnlGen *g;
-    int64_t streams_out, streams_in, width;
+    int64_t streams_out, streams_in;
+    int64_t x_member, y_member; /* elements from one stream to the next */
     LLVMValueRef x, m, y;
 } Mix;
 
@@ -245,11 +246,11 @@ static LLVMValueRef mix_columns(const Mix *k, LLVMValueRef from, LLVMValueRef to
         for (int64_t s = 0; s < k->streams_in; s++) {
             LLVMValueRef at = snl_offset_const(g, k->m, (r * k->streams_in + s) * 4);
             LLVMValueRef by = snl_splat(g, snl_load(g, at, 1), lanes);
-            LLVMValueRef x = snl_offset_const(g, snl_offset(g, k->x, c.i, 4), s * k->width * 4);
+            LLVMValueRef x = snl_offset_const(g, snl_offset(g, k->x, c.i, 4), s * k->x_member * 4);
             LLVMValueRef v = snl_load(g, x, lanes);
             sum = sum ? snl_fma(g, by, v, sum) : snl_fmul(g, by, v);
         }
-        snl_store(g, sum, snl_offset_const(g, snl_offset(g, k->y, c.i, 4), r * k->width * 4));
+        snl_store(g, sum, snl_offset_const(g, snl_offset(g, k->y, c.i, 4), r * k->y_member * 4));
     }
     snl_loop_end(g, &c, NULL);
     return end;
@@ -262,10 +263,12 @@ void snl_kernel_mix(const SnlOpGen *o, SnlRange r)
     Mix k = {.g = g,
              .streams_out = w->type->dim[0],
              .streams_in = w->type->dim[1],
-             .width = snl_type_width(o->op->out[0]->type)};
-    char *name = snl_arena_printf(
-        g->arena, "mix.%lldx%lld.%lld.%lld.%lld", (long long)k.streams_out, (long long)k.streams_in,
-        (long long)k.width, (long long)o->in[0].stride, (long long)o->out.stride);
+             .x_member = o->in[0].member,
+             .y_member = o->out.member};
+    char *name =
+        snl_arena_printf(g->arena, "mix.%lldx%lld.%lld.%lld.%lld.%lld", (long long)k.streams_out,
+                         (long long)k.streams_in, (long long)k.x_member, (long long)k.y_member,
+                         (long long)o->in[0].stride, (long long)o->out.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
     if (fresh) {

@@ -8,21 +8,10 @@
  * end. GEMM (prefill): a register tile of tile_tokens x tile_panels accumulators, each summing over
  * the inputs in order. Either way the sum for one output does not depend on how columns or rows
  * were shared out. */
-#include "codegen/gen.h"
-
-typedef struct Linear {
-    SnlGen *g;
-    SnlDtype dtype;
-    int64_t rows, inputs; /* F, K */
-    int64_t groups;       /* ceil(K / group) */
-    int group;            /* inputs of a line: 1 or 2 */
-    int64_t x_stride, y_stride;
-    bool bias, accumulate, edges;
-    LLVMValueRef w, x, y, b, c0, c1, n;
-} Linear;
+#include "codegen/linear.h"
 
 /* The lanes' weights of inputs group*k .. of a line: lanes[0..group). */
-static void line_weights(const Linear *l, LLVMValueRef line_ptr, LLVMValueRef *lanes)
+static void line_weights(const SnlLinear *l, LLVMValueRef line_ptr, LLVMValueRef *lanes)
 {
     SnlGen *g = l->g;
     LLVMTypeRef floats = snl_vec(g->f32, SNL_LANES), ints = snl_vec(g->i32, SNL_LANES);
@@ -48,12 +37,12 @@ static void line_weights(const Linear *l, LLVMValueRef line_ptr, LLVMValueRef *l
     }
 }
 
-static LLVMValueRef panel_ptr(const Linear *l, LLVMValueRef panel)
+static LLVMValueRef panel_ptr(const SnlLinear *l, LLVMValueRef panel)
 {
-    return snl_offset(l->g, l->w, panel, l->groups * 64);
+    return snl_offset(l->g, l->w, panel, snl_panel_bytes(l->dtype, l->inputs));
 }
 
-static LLVMValueRef input(const Linear *l, LLVMValueRef row, LLVMValueRef k, int64_t extra)
+static LLVMValueRef input(const SnlLinear *l, LLVMValueRef row, LLVMValueRef k, int64_t extra)
 {
     SnlGen *g = l->g;
     LLVMValueRef at = snl_offset_const(g, snl_offset(g, row, k, 4), extra * 4);
@@ -63,7 +52,7 @@ static LLVMValueRef input(const Linear *l, LLVMValueRef row, LLVMValueRef k, int
 /* ---- storing a panel's 16 results
  * ------------------------------------------------------------------- */
 
-static LLVMValueRef lane_mask(const Linear *l, LLVMValueRef first)
+static LLVMValueRef lane_mask(const SnlLinear *l, LLVMValueRef first)
 {
     SnlGen *g = l->g;
     LLVMValueRef index[SNL_LANES];
@@ -86,7 +75,7 @@ static LLVMValueRef masked(SnlGen *g, const char *name, LLVMTypeRef vec, LLVMVal
 
 /* Results of panel `first / 16` for the token row that starts at y. Lanes outside [c0, c1) belong
  * to other threads or to nobody. */
-static void store_panel(const Linear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first)
+void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first)
 {
     SnlGen *g = l->g;
     LLVMTypeRef vec = snl_vec(g->f32, SNL_LANES);
@@ -114,7 +103,7 @@ static void store_panel(const Linear *l, LLVMValueRef sum, LLVMValueRef y, LLVMV
 enum { ACCUMULATORS = 4, LINES_A_ROUND = 8 };
 
 /* One line into accumulator(s): inputs group * (k + extra) .. */
-static LLVMValueRef gemv_line(const Linear *l, LLVMValueRef panel, LLVMValueRef k, int extra,
+static LLVMValueRef gemv_line(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef k, int extra,
                               int used, LLVMValueRef acc)
 {
     SnlGen *g = l->g;
@@ -126,9 +115,13 @@ static LLVMValueRef gemv_line(const Linear *l, LLVMValueRef panel, LLVMValueRef 
     return acc;
 }
 
-static void gemv_panel(const Linear *l, LLVMValueRef panel_index)
+static void gemv_panel(const SnlLinear *l, LLVMValueRef panel_index)
 {
     SnlGen *g = l->g;
+    if (snl_dtype_is_blocked(l->dtype)) {
+        snl_blocks_gemv(l, panel_index);
+        return;
+    }
     LLVMValueRef zero = snl_splat_f32(g, 0.0, SNL_LANES);
     LLVMValueRef panel = panel_ptr(l, panel_index);
     LLVMValueRef acc[ACCUMULATORS] = {zero, zero, zero, zero};
@@ -145,10 +138,10 @@ static void gemv_panel(const Linear *l, LLVMValueRef panel_index)
         acc[i % ACCUMULATORS] =
             gemv_line(l, panel, snl_i64(g, i), 0, i < whole ? l->group : 1, acc[i % ACCUMULATORS]);
     LLVMValueRef sum = snl_fadd(g, snl_fadd(g, acc[0], acc[1]), snl_fadd(g, acc[2], acc[3]));
-    store_panel(l, sum, l->y, snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
+    snl_linear_store(l, sum, l->y, snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
 }
 
-static void gemv(const Linear *l)
+static void gemv(const SnlLinear *l)
 {
     SnlGen *g = l->g;
     SnlLoop p;
@@ -162,20 +155,12 @@ static void gemv(const Linear *l)
 /* ---- GEMM
  * --------------------------------------------------------------------------------------------- */
 
-enum { MAX_TILE = 36 };
-
-typedef struct Tile {
-    int tokens, panels;
-    LLVMValueRef x, y; /* first token's rows */
-    LLVMValueRef first_panel;
-    LLVMValueRef panel[4];
-} Tile;
-
 /* acc[t * panels + p] += line of inputs `group * k ..` */
-static void gemm_line(const Linear *l, const Tile *t, LLVMValueRef k, int used, LLVMValueRef *acc)
+static void gemm_line(const SnlLinear *l, const SnlTile *t, LLVMValueRef k, int used,
+                      LLVMValueRef *acc)
 {
     SnlGen *g = l->g;
-    LLVMValueRef lanes[4][2];
+    LLVMValueRef lanes[SNL_MAX_TILE_PANELS][2];
     for (int p = 0; p < t->panels; p++)
         line_weights(l, snl_offset(g, t->panel[p], k, 64), lanes[p]);
     LLVMValueRef first = snl_mul(g, k, snl_i64(g, l->group));
@@ -189,12 +174,16 @@ static void gemm_line(const Linear *l, const Tile *t, LLVMValueRef k, int used, 
         }
 }
 
-static void gemm_tile(const Linear *l, const Tile *t)
+static void gemm_tile(const SnlLinear *l, const SnlTile *t)
 {
     SnlGen *g = l->g;
-    LLVMValueRef acc[MAX_TILE];
+    if (snl_dtype_is_blocked(l->dtype)) {
+        snl_blocks_gemm_tile(l, t);
+        return;
+    }
+    LLVMValueRef acc[SNL_MAX_TILE];
     unsigned n = (unsigned)(t->tokens * t->panels);
-    SNL_ASSERT(n <= MAX_TILE && n <= SNL_MAX_CARRIED);
+    SNL_ASSERT(n <= SNL_MAX_TILE && n <= SNL_MAX_CARRIED);
     for (unsigned i = 0; i < n; i++) acc[i] = snl_splat_f32(g, 0.0, SNL_LANES);
     SnlLoop k;
     snl_loop_begin(g, &k, snl_i64(g, 0), snl_i64(g, l->inputs / l->group), 1, n, acc);
@@ -207,13 +196,14 @@ static void gemm_tile(const Linear *l, const Tile *t)
         for (int p = 0; p < t->panels; p++) {
             LLVMValueRef y = snl_offset_const(g, t->y, r * l->y_stride * 4);
             LLVMValueRef panel = snl_add(g, t->first_panel, snl_i64(g, p));
-            store_panel(l, acc[r * t->panels + p], y,
-                        snl_mul(g, panel, snl_i64(g, SNL_PANEL_ROWS)));
+            snl_linear_store(l, acc[r * t->panels + p], y,
+                             snl_mul(g, panel, snl_i64(g, SNL_PANEL_ROWS)));
         }
 }
 
 /* Token rows [from, to) in tiles of `tokens`. */
-static void gemm_tokens(const Linear *l, Tile t, int tokens, LLVMValueRef from, LLVMValueRef to)
+static void gemm_tokens(const SnlLinear *l, SnlTile t, int tokens, LLVMValueRef from,
+                        LLVMValueRef to)
 {
     SnlGen *g = l->g;
     SnlLoop r;
@@ -226,14 +216,16 @@ static void gemm_tokens(const Linear *l, Tile t, int tokens, LLVMValueRef from, 
 }
 
 /* Panels [from, to) in groups of `panels`; the weights of a group stay in cache for all tokens. */
-static void gemm_panels(const Linear *l, int panels, LLVMValueRef from, LLVMValueRef to)
+static void gemm_panels(const SnlLinear *l, int panels, LLVMValueRef from, LLVMValueRef to)
 {
     SnlGen *g = l->g;
     SnlLoop p;
     snl_loop_begin(g, &p, from, to, panels, 0, NULL);
-    Tile t = {.panels = panels, .first_panel = p.i};
+    SnlTile t = {.panels = panels, .first_panel = p.i};
     for (int i = 0; i < panels; i++) t.panel[i] = panel_ptr(l, snl_add(g, p.i, snl_i64(g, i)));
-    const int sizes[] = {g->tile_tokens, 4, 1};
+    /* Blocks need an integer accumulator beside each float one. */
+    bool blocks = snl_dtype_is_blocked(l->dtype);
+    const int sizes[] = {blocks ? g->tile_tokens / 2 : g->tile_tokens, blocks ? 2 : 4, 1};
     LLVMValueRef done = snl_i64(g, 0);
     for (int i = 0; i < 3; i++) {
         LLVMValueRef left = snl_sub(g, l->n, done);
@@ -245,7 +237,7 @@ static void gemm_panels(const Linear *l, int panels, LLVMValueRef from, LLVMValu
     snl_loop_end(g, &p, NULL);
 }
 
-static void gemm(const Linear *l)
+static void gemm(const SnlLinear *l)
 {
     SnlGen *g = l->g;
     LLVMValueRef first = snl_div_const(g, l->c0, SNL_PANEL_ROWS);
@@ -269,15 +261,15 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, member);
     bool bias = o->op->sym[1].n > 0;
-    Linear l = {.g = g,
-                .dtype = w->type->dtype,
-                .rows = w->type->dim[0],
-                .inputs = w->type->dim[1],
-                .group = snl_panel_group(w->type->dtype),
-                .x_stride = x.stride,
-                .y_stride = y.stride,
-                .bias = bias,
-                .accumulate = accumulate};
+    SnlLinear l = {.g = g,
+                   .dtype = w->type->dtype,
+                   .rows = w->type->dim[0],
+                   .inputs = w->type->dim[1],
+                   .group = snl_panel_group(w->type->dtype),
+                   .x_stride = x.stride,
+                   .y_stride = y.stride,
+                   .bias = bias,
+                   .accumulate = accumulate};
     l.groups = (l.inputs + l.group - 1) / l.group;
     l.edges = l.rows % SNL_PANEL_ROWS != 0 ||
               (o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0);
@@ -310,14 +302,29 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
     snl_call(g, f, args, 7);
 }
 
+/* Element c of row `lane` (0..15) of a panel of f32, bf16 or f16. */
+static LLVMValueRef panel_element(SnlGen *g, SnlDtype dtype, LLVMValueRef panel, LLVMValueRef lane,
+                                  LLVMValueRef c)
+{
+    int group = snl_panel_group(dtype);
+    LLVMValueRef at = snl_offset(g, panel, snl_div_const(g, c, group), 64);
+    at = snl_offset(g, snl_offset(g, at, lane, 4), snl_rem_const(g, c, group), 4 / group);
+    if (dtype == SNL_F32) return snl_load(g, at, 1);
+    LLVMValueRef bits = snl_load_typed(g, g->i16, at, 2);
+    if (dtype == SNL_F16) {
+        LLVMTypeRef half = LLVMHalfTypeInContext(g->ctx);
+        return LLVMBuildFPExt(g->b, snl_bitcast(g, bits, half), g->f32, "");
+    }
+    LLVMValueRef wide = LLVMBuildZExt(g->b, bits, g->i32, "");
+    return snl_bitcast(g, LLVMBuildShl(g->b, wide, LLVMConstInt(g->i32, 16, 0), ""), g->f32);
+}
+
 /* Columns [c0, c1) of row ids[t]: one element per line of the id's panel. */
 void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
 {
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, 0);
     SnlDtype dtype = w->type->dtype;
-    int group = snl_panel_group(dtype);
-    int64_t groups = (w->type->dim[1] + group - 1) / group;
     char *name = snl_arena_printf(g->arena, "embed.%s.%lld.%lld", snl_dtype_info[dtype].text,
                                   (long long)w->type->dim[1], (long long)o->out.stride);
     bool fresh;
@@ -328,25 +335,14 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         LLVMValueRef id = snl_load_typed(g, g->i32, snl_offset(g, ids, t.i, 4), 4);
         id = LLVMBuildZExt(g->b, id, g->i64, "");
-        LLVMValueRef lane =
-            snl_offset(g, snl_offset(g, table, snl_div_const(g, id, SNL_PANEL_ROWS), groups * 64),
-                       snl_rem_const(g, id, SNL_PANEL_ROWS), 4);
+        LLVMValueRef panel = snl_offset(g, table, snl_div_const(g, id, SNL_PANEL_ROWS),
+                                        snl_panel_bytes(dtype, w->type->dim[1]));
+        LLVMValueRef lane = snl_rem_const(g, id, SNL_PANEL_ROWS);
         LLVMValueRef row = snl_offset(g, y, t.i, o->out.stride * 4);
         snl_loop_begin(g, &c, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
-        LLVMValueRef at = snl_offset(g, lane, snl_div_const(g, c.i, group), 64);
-        at = snl_offset(g, at, snl_rem_const(g, c.i, group), 4 / group);
-        LLVMValueRef value;
-        if (dtype == SNL_F32) {
-            value = snl_load(g, at, 1);
-        } else {
-            LLVMValueRef bits = snl_load_typed(g, g->i16, at, 2);
-            LLVMTypeRef half = LLVMHalfTypeInContext(g->ctx);
-            LLVMValueRef wide = LLVMBuildZExt(g->b, bits, g->i32, "");
-            value = dtype == SNL_F16
-                        ? LLVMBuildFPExt(g->b, snl_bitcast(g, bits, half), g->f32, "")
-                        : snl_bitcast(g, LLVMBuildShl(g->b, wide, LLVMConstInt(g->i32, 16, 0), ""),
-                                      g->f32);
-        }
+        LLVMValueRef value = snl_dtype_is_blocked(dtype)
+                                 ? snl_blocks_element(g, dtype, w->type->dim[1], panel, lane, c.i)
+                                 : panel_element(g, dtype, panel, lane, c.i);
         snl_store(g, value, snl_offset(g, row, c.i, 4));
         snl_loop_end(g, &c, NULL);
         snl_loop_end(g, &t, NULL);

@@ -169,11 +169,18 @@ static void copy_columns(SnlGen *g, LLVMValueRef from, LLVMValueRef to, LLVMValu
     snl_loop_end(g, &c, NULL);
 }
 
-void snl_kernel_shift(const SnlOpGen *o, SnlRange r)
+/* Where `member` of the row lies in the state. */
+static LLVMValueRef kept_row(const SnlOpGen *o, size_t member)
+{
+    int64_t begin = (int64_t)member * snl_type_width(snl_in(o->op, 0)->type);
+    return snl_offset_const(o->g, snl_state_ptr(o, o->op->sym[0].state[0]), begin * 4);
+}
+
+void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x_at, SnlPlace y_at, SnlRange r)
 {
     SnlGen *g = o->g;
-    char *name = snl_arena_printf(g->arena, "shift.%lld.%lld", (long long)o->in[0].stride,
-                                  (long long)o->out.stride);
+    char *name = snl_arena_printf(g->arena, "shift.%lld.%lld", (long long)x_at.stride,
+                                  (long long)y_at.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 5, &fresh);
     if (fresh) {
@@ -182,13 +189,13 @@ void snl_kernel_shift(const SnlOpGen *o, SnlRange r)
         LLVMValueRef zero = snl_i64(g, 0);
         SnlLoop t, c;
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
-        LLVMValueRef out = snl_offset(g, y, t.i, o->out.stride * 4);
+        LLVMValueRef out = snl_offset(g, y, t.i, y_at.stride * 4);
         LLVMValueRef is_first = LLVMBuildICmp(g->b, LLVMIntEQ, t.i, zero, "");
         LLVMValueRef is_start =
             LLVMBuildICmp(g->b, LLVMIntEQ, LLVMBuildOr(g->b, t.i, pos, ""), zero, "");
         LLVMValueRef row =
             LLVMBuildSelect(g->b, is_first, zero, snl_sub(g, t.i, snl_i64(g, 1)), "");
-        LLVMValueRef before = snl_offset(g, x, row, o->in[0].stride * 4);
+        LLVMValueRef before = snl_offset(g, x, row, x_at.stride * 4);
         copy_columns(g, LLVMBuildSelect(g->b, is_first, state, before, ""), out, c0, c1);
         SnlIf s;
         snl_if_begin(g, &s, is_start);
@@ -199,12 +206,12 @@ void snl_kernel_shift(const SnlOpGen *o, SnlRange r)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef state = snl_state_ptr(o, o->op->sym[0].state[0]);
-    LLVMValueRef args[] = {o->in[0].base, state, o->out.base, r.c0, r.c1, r.r0, r.r1, o->pos};
+    LLVMValueRef args[] = {x_at.base, kept_row(o, member), y_at.base, r.c0, r.c1, r.r0, r.r1,
+                           o->pos};
     snl_call(g, f, args, 8);
 }
 
-void snl_kernel_row_write(const SnlOpGen *o)
+void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x)
 {
     SnlGen *g = o->g;
     bool fresh;
@@ -214,8 +221,7 @@ void snl_kernel_row_write(const SnlOpGen *o)
         snl_kernel_end(g);
     }
     LLVMValueRef last = snl_sub(g, o->n_tokens, snl_i64(g, 1));
-    LLVMValueRef args[] = {snl_offset(g, o->in[0].base, last, o->in[0].stride * 4),
-                           snl_state_ptr(o, o->op->sym[0].state[0]),
-                           snl_i64(g, snl_type_row_elems(snl_in(o->op, 0)->type))};
+    LLVMValueRef args[] = {snl_offset(g, x.base, last, x.stride * 4), kept_row(o, member),
+                           snl_i64(g, snl_type_width(snl_in(o->op, 0)->type))};
     snl_call(g, f, args, 3);
 }

@@ -9,7 +9,9 @@
 #include "codegen/link.h"
 #include "codegen/spawn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char *linker(void)
@@ -25,6 +27,32 @@ static SnlStatus link_file(const char *const *argv, const char *install, const c
     SnlStatus status = snl_spawn(argv, install, diag);
     if (status != SNL_OK) unlink(out_path);
     return status;
+}
+
+/* e_machine of an ELF file (elf.h); -1 when it is none: the linker will say what it thinks of it.
+ */
+static int elf_machine(const char *path)
+{
+    enum { MACHINE_AT = 18, LITTLE_ENDIAN_AT = 5 };
+    unsigned char head[20];
+    FILE *file = fopen(path, "rb");
+    size_t got = file ? fread(head, 1, sizeof head, file) : 0;
+    if (file) fclose(file);
+    if (got < sizeof head || memcmp(head, "\177ELF", 4) != 0) return -1;
+    bool little = head[LITTLE_ENDIAN_AT] == 1;
+    return little ? head[MACHINE_AT] | head[MACHINE_AT + 1] << 8
+                  : head[MACHINE_AT] << 8 | head[MACHINE_AT + 1];
+}
+
+/* The libraries of a program are this machine's. */
+static SnlStatus check_machine(const char *object, SnlDiag *diag)
+{
+    int found = elf_machine(object), wanted = elf_machine(SNL_LINK_CRT1);
+    if (found < 0 || found == wanted) return SNL_OK;
+    return snl_error_at(diag, SNL_E_UNSUPPORTED, "--target",
+                        "the code is for another kind of machine (ELF machine %d) than the runtime "
+                        "and libc of this installation (%d): take --emit obj and link it there",
+                        found, wanted);
 }
 
 static SnlStatus link_static(const char *object, const char *out_path, SnlDiag *diag)
@@ -70,6 +98,7 @@ static SnlStatus link_sanitized(const char *object, const char *flag, const char
 SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char *out_path,
                            SnlDiag *diag)
 {
+    SNL_TRY(check_machine(object, diag));
     switch (sanitize) {
     case SNL_SANITIZE_NONE:
         return link_static(object, out_path, diag);

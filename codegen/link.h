@@ -8,8 +8,8 @@
 /* Links `object` with the runtime into a static executable (with a sanitizer: a dynamic one). */
 SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char *out_path,
                            SnlDiag *diag);
-/* Links `object` into a shared object; runtime symbols are resolved from `snlpc` itself or the runtime
- * archive. */
+/* Links `object` into a shared object; runtime symbols are resolved from `snlpc` itself or the
+ * runtime archive. */
 SnlStatus snl_link_shared(const char *object, const char *out_path, SnlDiag *diag);
 
 typedef struct SnlTrailer {
@@ -19,10 +19,11 @@ typedef struct SnlTrailer {
     size_t tokenizer_nbytes;
     uint64_t payload_id;
 } SnlTrailer;
-/* The id depends on names, formats and places of the weights, the tokenizer, and nothing else: it is
- * known before the code is emitted. */
+/* The id depends on names, formats and places of the weights, the tokenizer, and nothing else: it
+ * is known before the code is emitted. */
 uint64_t snl_trailer_id(const SnlPayload *payload, const void *tokenizer, size_t nbytes);
-/* Appends padding, weights, tokenizer, manifest and footer to the stream (positioned at its end). */
+/* Appends padding, weights, tokenizer, manifest and footer to the stream (positioned at its end).
+ */
 SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *diag,
                              SnlProgress *progress, void *progress_user);
 

@@ -34,14 +34,22 @@ static int64_t round_up(int64_t n, int64_t to)
 
 static bool panel_dtype(SnlDtype dtype)
 {
-    return dtype == SNL_F32 || dtype == SNL_BF16 || dtype == SNL_F16;
+    return dtype == SNL_F32 || dtype == SNL_BF16 || dtype == SNL_F16 || snl_dtype_is_blocked(dtype);
 }
 
-/* Groups of inputs in a row: ceil(C / g). */
-static int64_t row_groups(const SnlWeight *w)
+static int64_t block_count(int64_t cols)
 {
-    int g = snl_panel_group(w->type->dtype);
-    return (snl_weight_cols(w) + g - 1) / g;
+    return (cols + SNL_BLOCK - 1) / SNL_BLOCK;
+}
+
+int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols)
+{
+    if (snl_dtype_is_blocked(dtype)) {
+        int64_t blocks = block_count(cols);
+        return snl_panel_scale_bytes(blocks) + blocks * snl_block_lines(dtype) * LINE_BYTES;
+    }
+    int g = snl_panel_group(dtype);
+    return (cols + g - 1) / g * LINE_BYTES;
 }
 
 /* Cannot overflow: a type has at most SNL_MAX_ELEMS elements, padding at most 32 times as many
@@ -51,7 +59,7 @@ static int64_t packed_bytes(const SnlWeight *w, SnlLayout layout)
     if (layout == SNL_LAYOUT_PLAIN)
         return round_up(snl_weight_rows(w) * snl_weight_cols(w) * 4, SNL_PACK_ALIGN);
     int64_t panels = (snl_weight_rows(w) + SNL_PANEL_ROWS - 1) / SNL_PANEL_ROWS;
-    return panels * row_groups(w) * LINE_BYTES;
+    return panels * snl_panel_bytes(w->type->dtype, snl_weight_cols(w));
 }
 
 static SnlStatus check_format(Planner *p, const SnlWeight *w, SnlLayout layout, SnlLoc use)
@@ -62,9 +70,10 @@ static SnlStatus check_format(Planner *p, const SnlWeight *w, SnlLayout layout, 
                          "weight '@%s' of rank %d cannot be stored in panels: wanted a matrix",
                          w->name, w->type->rank);
     if (!panel_dtype(w->type->dtype))
-        return snl_error(p->diag, SNL_E_UNSUPPORTED, use,
-                         "weight '@%s' has element type %s: panels hold f32, bf16 or f16", w->name,
-                         snl_dtype_info[w->type->dtype].text);
+        return snl_error(
+            p->diag, SNL_E_UNSUPPORTED, use,
+            "weight '@%s' has element type %s: panels hold f32, bf16, f16, q8_0 or q4_0", w->name,
+            snl_dtype_info[w->type->dtype].text);
     return SNL_OK;
 }
 
@@ -148,9 +157,44 @@ static uint16_t narrow(SnlDtype dtype, float x)
     return dtype == SNL_BF16 ? snl_f32_to_bf16(x) : snl_f32_to_f16(x);
 }
 
+/* Block b of one row: its scale, and its 32 integers into the row's bytes of the block's lines. The
+ * numbers are of the format already, so quantising them again is exact. */
+static void fill_block(SnlDtype dtype, const float *in, int n, int64_t r, uint16_t *scales,
+                       uint8_t *lines)
+{
+    int8_t q[SNL_BLOCK];
+    scales[r] = snl_f32_to_f16(snl_quantize_block(dtype, in, n, q));
+    for (int i = 0; i < SNL_BLOCK; i++) {
+        if (dtype == SNL_Q8_0) {
+            lines[i / 4 * LINE_BYTES + r * 4 + i % 4] = (uint8_t)(q[i] + 128);
+        } else {
+            int line = i % 16 / 4, shift = i < 16 ? 0 : 4;
+            lines[line * LINE_BYTES + r * 4 + i % 4] |= (uint8_t)((q[i] + 8) << shift);
+        }
+    }
+}
+
+static void fill_block_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols,
+                             uint8_t *out)
+{
+    int64_t blocks = block_count(cols), block_bytes = (int64_t)snl_block_lines(dtype) * LINE_BYTES;
+    uint8_t *lines = out + snl_panel_scale_bytes(blocks);
+    for (int64_t r = 0; r < SNL_PANEL_ROWS; r++)
+        for (int64_t b = 0; b < blocks; b++) {
+            int64_t left = r < rows ? cols - b * SNL_BLOCK : 0;
+            fill_block(dtype, left ? in + r * cols + b * SNL_BLOCK : in,
+                       left < SNL_BLOCK ? (int)left : SNL_BLOCK, r,
+                       (uint16_t *)(void *)out + b * SNL_PANEL_ROWS, lines + b * block_bytes);
+        }
+}
+
 /* One panel from `rows` (1..16) rows of C inputs; `out` is zeroed. */
 static void fill_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols, uint8_t *out)
 {
+    if (snl_dtype_is_blocked(dtype)) {
+        fill_block_panel(dtype, in, rows, cols, out);
+        return;
+    }
     for (int64_t r = 0; r < rows; r++) {
         const float *row = in + r * cols;
         if (dtype == SNL_F32) {
@@ -215,7 +259,7 @@ static int64_t block_rows(int64_t cols)
 static SnlStatus write_panels(Writer *w, const SnlWeight *weight)
 {
     int64_t total_rows = snl_weight_rows(weight), cols = snl_weight_cols(weight);
-    int64_t panel_bytes = row_groups(weight) * LINE_BYTES, step = block_rows(cols);
+    int64_t panel_bytes = snl_panel_bytes(weight->type->dtype, cols), step = block_rows(cols);
     if (step > total_rows) step = round_up(total_rows, SNL_PANEL_ROWS);
     w->rows = room_for(w->rows, &w->rows_room, step * cols, sizeof(float));
     w->image = room_for(w->image, &w->image_room, step / SNL_PANEL_ROWS, (size_t)panel_bytes);

@@ -1,5 +1,5 @@
-/* codegen/pack.h -- the payload: which weights the generated code reads, where, in which layout; and
- * the streaming writer that fills it.
+/* codegen/pack.h -- the payload: which weights the generated code reads, where, in which layout;
+ * and the streaming writer that fills it.
  *
  * PANELS (2-D weights read by linear and embed): rows [R, C] in panels of 16; inputs in groups of 4
  * bytes per row (f32: g = 1 input, bf16/f16: g = 2). Element (r, c) of a panel format lies at
@@ -7,6 +7,12 @@
  *     ((r / 16) * ceil(C / g) + c / g) * 64  +  (r % 16) * 4  +  (c % g) * (4 / g)      bytes
  *
  * so one 64-byte line holds one input group of 16 rows; rows beyond R and inputs beyond C are zero.
+ *
+ * Panels of q8_0 and q4_0, B = ceil(C / 32) blocks: first the scales, f16, 16 rows for block 0,
+ * then for block 1, ..., zero-padded to 64 bytes; then the lines, block by block. A line holds 4
+ * bytes of each row: q8_0, line l of 8: inputs 32 b + 4 l + (0..3), stored + 128 (so unsigned);
+ * q4_0, line l of 4: inputs 32 b + 4 l + (0..3) + 8 in the low halves of the bytes, inputs
+ * 32 b + 16 + 4 l + (0..3) + 8 in the high halves. Missing inputs and rows are zero (+ 128, + 8).
  * PLAIN (norms, biases, scalars, mixing matrices): f32, row-major, zero-padded to 64 bytes.
  * Every weight starts at a multiple of 64. Order: first use in the functions given, so a token's
  * weights are read front to back. */
@@ -33,7 +39,22 @@ typedef struct SnlPayload {
     size_t n_weights;
 } SnlPayload;
 
-static inline int snl_panel_group(SnlDtype dtype) { return dtype == SNL_F32 ? 1 : 2; }
+/* Inputs of a line per row (f32, bf16, f16). */
+static inline int snl_panel_group(SnlDtype dtype)
+{
+    return dtype == SNL_F32 ? 1 : 2;
+}
+/* q8_0, q4_0: bytes of the scales in front of a panel of `blocks` blocks, and lines of a block. */
+static inline int64_t snl_panel_scale_bytes(int64_t blocks)
+{
+    return (blocks * 32 + 63) / 64 * 64;
+}
+static inline int snl_block_lines(SnlDtype dtype)
+{
+    return dtype == SNL_Q8_0 ? 8 : 4;
+}
+/* Bytes of a panel of 16 rows of `cols` inputs. */
+int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols);
 
 /* Collects the weights that the ops of `funcs` use. */
 SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *funcs,

@@ -2,6 +2,7 @@
 #include "codegen/spawn.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,6 +11,19 @@
 extern char **environ;
 
 enum { STDERR_KEPT = 2000 }; /* bytes; the rest is read and dropped */
+
+/* Mutable and global because signal handlers get no context; 0: no tool is running. */
+static volatile sig_atomic_t running;
+
+void snl_spawn_stop(void)
+{
+    pid_t pid = running;
+    if (pid <= 0) return;
+    running = 0;
+    kill(pid, SIGTERM);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
 
 /* Starts the tool with its stderr on `pipe_end`; an errno value or 0. */
 static int start(const char *const *argv, const int pipe_end[2], pid_t *out_pid)
@@ -69,12 +83,16 @@ SnlStatus snl_spawn(const char *const *argv, const char *install, SnlDiag *diag)
         return snl_error_at(diag, SNL_E_MACHINE, argv[0], "cannot start: %s (Debian package %s)",
                             strerror(failed), install);
     }
+    running = pid;
     char said[STDERR_KEPT];
     drain(ends[0], said, sizeof said);
     close(ends[0]);
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return snl_error_at(diag, SNL_E_MACHINE, argv[0], "cannot wait: %s", strerror(errno));
+    pid_t waited;
+    do waited = waitpid(pid, &status, 0);
+    while (waited < 0 && errno == EINTR);
+    running = 0;
+    if (waited < 0)
+        return snl_error_at(diag, SNL_E_MACHINE, argv[0], "cannot wait: %s", strerror(errno));
     return status == 0 ? SNL_OK : report(diag, argv[0], status, said);
 }

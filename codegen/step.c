@@ -92,18 +92,19 @@ static Share share_of(Step *s, int64_t units)
 static SnlPlace place_of(Step *s, const SnlValue *v)
 {
     SnlGen *g = s->g;
-    int64_t stride = snl_type_row_elems(v->type);
+    int64_t stride = snl_row_words(v->type), width = snl_member_words(v->type);
     if (!v->def) {
         for (size_t i = 0; i < s->func->n_param; i++)
-            if (s->func->param[i] == v) return (SnlPlace){s->arg[i], stride};
+            if (s->func->param[i] == v) return (SnlPlace){s->arg[i], stride, width};
         SNL_UNREACHABLE();
     }
     const SnlOp *op = v->def;
     if (snl_op_is_view(op)) {
         SnlPlace whole = place_of(s, snl_in(op, 0));
-        int64_t begin = op->code == SNL_OP_SLICE ? snl_attr_int(&op->attrs, "begin", 0)
-                                                 : snl_attr_int(&op->attrs, "index", 0) * stride;
-        return (SnlPlace){snl_offset_const(g, whole.base, begin * 4), whole.stride};
+        int64_t begin = op->code == SNL_OP_SLICE
+                            ? snl_attr_int(&op->attrs, "begin", 0)
+                            : snl_attr_int(&op->attrs, "index", 0) * whole.member;
+        return (SnlPlace){snl_offset_const(g, whole.base, begin * 4), whole.stride, whole.member};
     }
     SnlPlacement p;
     SNL_ASSERT(snl_placement_read(op, &p));
@@ -114,12 +115,12 @@ static SnlPlace place_of(Step *s, const SnlValue *v)
             LLVMValueRef back = snl_sub(g, snl_i64(g, 0), s->tail_row);
             base = snl_offset(g, base, back, stride * 4);
         }
-        return (SnlPlace){base, stride};
+        return (SnlPlace){base, stride, width};
     }
     LLVMValueRef region = p.split == SNL_SPLIT_ALL ? s->private : s->work;
     const SnlAttrValue *at = snl_attr_find(&op->attrs, "at");
     SNL_ASSERT(at);
-    return (SnlPlace){snl_offset_const(g, region, at->i), stride};
+    return (SnlPlace){snl_offset_const(g, region, at->i), stride, width};
 }
 
 LLVMValueRef snl_weight_ptr(const SnlOpGen *o, const SnlWeight *w)
@@ -130,11 +131,6 @@ LLVMValueRef snl_weight_ptr(const SnlOpGen *o, const SnlWeight *w)
 LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *state)
 {
     return snl_offset_const(o->g, o->state, o->state_offset[state->id]);
-}
-
-static SnlPlace plus_columns(SnlGen *g, SnlPlace p, int64_t columns)
-{
-    return (SnlPlace){snl_offset_const(g, p.base, columns * 4), p.stride};
 }
 
 /* ---- this thread's share of an op
@@ -225,7 +221,8 @@ static int64_t member_count(const SnlOp *op)
 static SnlPlace member_place(const SnlOpGen *o, const SnlValue *v, SnlPlace whole, size_t m)
 {
     if (snl_type_members(v->type) == 1) return whole;
-    return plus_columns(o->g, whole, (int64_t)m * snl_type_width(v->type));
+    int64_t begin = (int64_t)m * whole.member;
+    return (SnlPlace){snl_offset_const(o->g, whole.base, begin * 4), whole.stride, whole.member};
 }
 
 static void emit_pieces(Step *s, SnlOpGen *o, size_t m, SnlPlace x, SnlPlace y, bool accumulate,
@@ -372,6 +369,21 @@ static void emit_eltwise(Step *s, SnlOpGen *o)
     }
 }
 
+/* Blocks of q8_0 lie across columns: whole rows. Everything else is elementwise. */
+static void emit_cast(Step *s, SnlOpGen *o)
+{
+    const SnlValue *y = o->op->out[0];
+    if (!snl_dtype_is_blocked(y->type->dtype)) {
+        emit_eltwise(s, o);
+        return;
+    }
+    SnlRange r = {0};
+    row_range(s, &o->p, &r);
+    for (size_t m = 0; m < (size_t)snl_type_members(y->type); m++)
+        snl_kernel_quantize(o, member_place(o, snl_in(o->op, 0), o->in[0], m),
+                            member_place(o, y, o->out, m), r);
+}
+
 static void emit_mix(Step *s, SnlOpGen *o)
 {
     SNL_ASSERT(o->p.split != SNL_SPLIT_COLS || member_count(o->op) == 1);
@@ -380,15 +392,21 @@ static void emit_mix(Step *s, SnlOpGen *o)
 
 static void emit_shift(Step *s, SnlOpGen *o)
 {
-    snl_kernel_shift(o, column_range(s, &o->p, 0, 1, snl_type_row_elems(o->op->out[0]->type)));
+    const SnlType *type = o->op->out[0]->type;
+    for (size_t m = 0; m < (size_t)snl_type_members(type); m++)
+        snl_kernel_shift(o, m, member_place(o, snl_in(o->op, 0), o->in[0], m),
+                         member_place(o, o->op->out[0], o->out, m),
+                         column_range(s, &o->p, 0, 1, snl_type_width(type)));
 }
 
 static void emit_row_write(Step *s, SnlOpGen *o)
 {
     SnlGen *g = s->g;
+    const SnlValue *x = snl_in(o->op, 0);
     SnlIf first;
     snl_if_begin(g, &first, LLVMBuildICmp(g->b, LLVMIntEQ, s->thread, snl_i64(g, 0), ""));
-    snl_kernel_row_write(o);
+    for (size_t m = 0; m < (size_t)snl_type_members(x->type); m++)
+        snl_kernel_row_write(o, m, member_place(o, x, o->in[0], m));
     snl_if_end(g, &first);
 }
 
@@ -410,7 +428,6 @@ static void emit_impossible(Step *s, SnlOpGen *o)
 #define emit_lincomb emit_eltwise
 #define emit_mul emit_eltwise
 #define emit_scale emit_eltwise
-#define emit_cast emit_eltwise
 #define emit_stack emit_eltwise
 #define emit_slice emit_nothing
 #define emit_member emit_nothing
@@ -491,7 +508,7 @@ static void poison_region(Step *s, LLVMValueRef region, bool private, int64_t re
         const SnlAttrValue *at = snl_attr_find(&op->attrs, "at");
         SnlPlacement p;
         if (!at || !snl_placement_read(op, &p) || (p.split == SNL_SPLIT_ALL) != private) continue;
-        int64_t nbytes = snl_type_elems(op->out[0]->type, s->tokens) * 4;
+        int64_t nbytes = snl_row_words(op->out[0]->type) * s->tokens * 4;
         int64_t end = (nbytes + 63) / 64 * 64 + redzone;
         int64_t begin =
             at->i / SNL_PACK_ALIGN * SNL_PACK_ALIGN; /* as planned: sabotage shifts it */

@@ -104,9 +104,42 @@ static const char *const v4_cpus[] = {
 static const char *const v1_cpus[] = {"x86-64", "generic",  "core2", "nocona",
                                       "k8",     "amdfam10", NULL};
 
+static const char *const vnni_cpus[] = {"cascadelake",    "cooperlake",    "icelake-client",
+                                        "icelake-server", "rocketlake",    "tigerlake",
+                                        "sapphirerapids", "emeraldrapids", "graniterapids",
+                                        "znver4",         "znver5",        NULL};
+static const char *const avxvnni_cpus[] = {"alderlake",     "sapphirerapids", "emeraldrapids",
+                                           "graniterapids", "znver5",         NULL};
+
 static bool has_avx512(const char *cpu, const char *features)
 {
     return strstr(features, "+avx512f") != NULL || cpu_name_in(cpu, v4_cpus);
+}
+
+/* What the tables above know, for an x86-64 target. */
+static bool named_cpu_has(const char *cpu, const char *features, const char *feature)
+{
+    if (strcmp(feature, "sse2") == 0) return true;
+    if (strcmp(feature, "avx2") == 0)
+        return !cpu_name_in(cpu, v1_cpus) && !cpu_name_in(cpu, v2_cpus);
+    if (strcmp(feature, "avx512bw") == 0) return has_avx512(cpu, features);
+    if (strcmp(feature, "avx512vnni") == 0) return cpu_name_in(cpu, vnni_cpus);
+    if (strcmp(feature, "avxvnni") == 0) return cpu_name_in(cpu, avxvnni_cpus);
+    return false;
+}
+
+bool snl_gen_has_feature(SnlGen *g, const char *feature)
+{
+    char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
+    char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
+    char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
+    if (strncmp(triple, "x86_64", 6) != 0) return false;
+    if (*features == '\0') return named_cpu_has(cpu, features, feature);
+    char *wanted = snl_arena_printf(g->arena, "+%s", feature); /* native: the host says it all */
+    size_t n = strlen(wanted);
+    for (const char *at = features; (at = strstr(at, wanted)); at += n)
+        if (at[n] == ',' || at[n] == '\0') return true;
+    return false;
 }
 
 char *snl_gen_required_features(SnlGen *g)

@@ -227,6 +227,20 @@ SnlStatus snl_eval_op_stack(SnlFrame *f, const SnlOp *op)
     return SNL_OK;
 }
 
+/* Blocks lie along each row of each member; a float's worth of digits goes in. */
+static void cast_blocks(SnlDtype dtype, const SnlView *x, double *out)
+{
+    float block[SNL_BLOCK];
+    for (int64_t row = 0; row < x->rows * x->members; row++)
+        for (int64_t c = 0; c < x->width; c += SNL_BLOCK) {
+            int64_t at = row * x->width + c;
+            int64_t n = x->width - c < SNL_BLOCK ? x->width - c : SNL_BLOCK;
+            for (int64_t k = 0; k < n; k++) block[k] = (float)x->at[at + k];
+            snl_round_blocks(dtype, block, n);
+            for (int64_t k = 0; k < n; k++) out[at + k] = block[k];
+        }
+}
+
 SnlStatus snl_eval_op_cast(SnlFrame *f, const SnlOp *op)
 {
     SnlView x = snl_frame_in(f, op, 0), out = snl_frame_out(f, op, 0);
@@ -235,6 +249,9 @@ SnlStatus snl_eval_op_cast(SnlFrame *f, const SnlOp *op)
     bool known = snl_dtype_find(to, strlen(to), &dtype);
     SNL_ASSERT(known);
     int64_t n = x.rows * x.members * x.width;
-    for (int64_t i = 0; i < n; i++) out.at[i] = snl_round_to(dtype, x.at[i]);
+    if (snl_dtype_is_blocked(dtype))
+        cast_blocks(dtype, &x, out.at);
+    else
+        for (int64_t i = 0; i < n; i++) out.at[i] = snl_round_to(dtype, x.at[i]);
     return SNL_OK;
 }

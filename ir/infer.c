@@ -147,6 +147,15 @@ static SnlStatus infer_norm(const SnlInfer *x)
     return result(x, SNL_F32, rank3, M, snl_type_width(t));
 }
 
+/* Rows, or rows in blocks (q8_0): what a linear takes. */
+static SnlStatus linear_rows(const SnlInfer *x, size_t i, const SnlType **out)
+{
+    const SnlType *t = snl_in(x->op, i)->type;
+    *out = t;
+    bool blocks = t->dtype == SNL_Q8_0 && snl_type_has_t(t) && (t->rank == 2 || t->rank == 3);
+    return blocks ? SNL_OK : rows(x, i, true, out);
+}
+
 /* [T, (M,) D], [F, D]* -> [T, (M,) F] */
 static SnlStatus infer_linear(const SnlInfer *x)
 {
@@ -154,7 +163,7 @@ static SnlStatus infer_linear(const SnlInfer *x)
     const SnlType *t, *w = snl_op_weight(op, 0)->type;
     bool rank3, reduce = snl_attr_flag(&op->attrs, "reduce");
     int64_t M;
-    SNL_TRY(rows(x, 0, true, &t));
+    SNL_TRY(linear_rows(x, 0, &t));
     if (w->rank != 2)
         return snl_infer_fail(x, SNL_E_SHAPE, "'@%s': found %s, wanted shape [F, D]",
                               snl_op_weight(op, 0)->name, snl_infer_text(x, w));

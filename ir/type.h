@@ -58,4 +58,12 @@ uint16_t snl_f32_to_bf16(float x);
 float snl_f16_to_f32(uint16_t bits);
 uint16_t snl_f32_to_f16(float x);
 
+/* Block formats (ir/blocks.c). One block of n <= 32 numbers: integers into out_q[32], the scale (an f16
+ * number) is the result; the values are q * scale. */
+enum { SNL_BLOCK = 32 };
+float snl_quantize_block(SnlDtype dtype, const float *x, int n, int8_t *out_q);
+/* A row of n numbers, rounded in place to what a block format holds. */
+void snl_round_blocks(SnlDtype dtype, float *x, int64_t n);
+static inline bool snl_dtype_is_blocked(SnlDtype dtype) { return dtype == SNL_Q8_0 || dtype == SNL_Q4_0; }
+
 #endif

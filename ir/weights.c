@@ -366,10 +366,32 @@ static void round_elements(SnlDtype dtype, int64_t n, float *out)
         for (int64_t i = 0; i < n; i++) out[i] = snl_f16_to_f32(snl_f32_to_f16(out[i]));
 }
 
+/* Blocks are cut from the start of a row: whole rows are made, and the asked-for part of them taken. */
+static SnlStatus read_blocks(const Reader *r, const SnlWeight *w, int64_t first, int64_t n,
+                             float *out)
+{
+    int64_t cols = snl_weight_cols(w);
+    float *row = scratch(cols);
+    SnlStatus status = SNL_OK;
+    while (n > 0 && status == SNL_OK) {
+        int64_t skip = first % cols, take = min_i64(n, cols - skip);
+        status = read_expr(r, w, first - skip, cols, row);
+        if (status == SNL_OK) {
+            snl_round_blocks(w->type->dtype, row, cols);
+            memcpy(out, row + skip, (size_t)take * sizeof *out);
+        }
+        first += take, n -= take, out += take;
+    }
+    free(row);
+    return status;
+}
+
 static SnlStatus read_range(const Reader *r, const SnlWeight *w, int64_t first, int64_t n,
                             float *out)
 {
     SNL_ASSERT(first >= 0 && n >= 0 && n <= snl_weight_elems(w) - first);
+    bool made_here = w->code != SNL_WEXPR_SOURCE && snl_dtype_is_blocked(w->type->dtype);
+    if (made_here) return read_blocks(r, w, first, n, out);
     SNL_TRY(read_expr(r, w, first, n, out));
     round_elements(w->type->dtype, n, out);
     return SNL_OK;

@@ -88,9 +88,10 @@ static SnlStatus check_small(const Check *check, const SnlWeight *whole, const S
 
 static SnlStatus check_node(const Check *check, const SnlWeight *w)
 {
-    if (w->code != SNL_WEXPR_SOURCE && snl_dtype_info[w->type->dtype].flags & SNL_DT_BLOCKED)
+    bool movable = w->code == SNL_WEXPR_SOURCE || w->code == SNL_WEXPR_CAST;
+    if (!movable && snl_dtype_is_blocked(w->type->dtype))
         return snl_error(check->diag, SNL_E_UNSUPPORTED, w->loc,
-                         "weight '@%s': %s makes numbers of f32, bf16 or f16, found %s", w->name,
+                         "weight '@%s': %s cannot make blocks of %s, only cast can", w->name,
                          wexpr_info[w->code].text, snl_dtype_info[w->type->dtype].text);
     int64_t iters = snl_attr_int(&w->attrs, "iters", 0);
     if (w->code == SNL_WEXPR_SINKHORN && iters > MAX_SINKHORN_ITERS)

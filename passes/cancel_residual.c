@@ -40,19 +40,19 @@ static bool contains(const SnlValue *v, const SnlValue *wanted, int depth)
     return false;
 }
 
-/* Pushes `term`, taken apart along the ways to `wanted`. False when a factor cannot be written. */
+/* Pushes `term`, taken apart along the ways to `wanted`; not under a factor that is a weight, where
+ * nothing can cancel. False when a factor cannot be written. */
 static bool expand(Canceller *c, SnlTerms *terms, SnlTerm term, const SnlValue *wanted)
 {
     if (terms->n > MAX_TERMS) return false;
-    if (!contains(term.value, wanted, MAX_DEPTH)) {
+    if (term.weight || !contains(term.value, wanted, MAX_DEPTH)) {
         SNL_PUSH(c->arena, terms, term);
         return true;
     }
     const SnlOp *sum = sum_of(term.value);
     for (size_t i = 0; i < sum->n_in; i++) {
         SnlTerm inner = snl_lincomb_term(sum, i);
-        if (inner.weight && term.weight) return false;
-        SnlTerm t = {inner.value, inner.r * term.r, inner.weight ? inner.weight : term.weight};
+        SnlTerm t = {inner.value, inner.r * term.r, inner.weight};
         if (!snl_term_is_plain(&t) || !expand(c, terms, t, wanted)) return false;
     }
     return true;
@@ -114,7 +114,7 @@ static bool cancel(Canceller *c, SnlOp *op, size_t which)
     bool found = false;
     for (size_t i = 0; i < op->n_in; i++) {
         SnlTerm t = snl_lincomb_term(op, i);
-        found |= i != which && contains(t.value, subtracted.value, MAX_DEPTH);
+        found |= i != which && !t.weight && contains(t.value, subtracted.value, MAX_DEPTH);
         if (!expand(c, &terms, t, subtracted.value)) return false;
     }
     if (!found) return false;

@@ -112,7 +112,8 @@ static bool has_source(const SnlWeight *w)
     return false;
 }
 
-static int width_of(SnlDtype dtype) { return dtype == SNL_F32 ? 4 : 2; }
+/* Bytes of 32 numbers. */
+static int64_t width_of(SnlDtype dtype) { return snl_dtype_row_bytes(dtype, 32); }
 
 static SnlStatus look_at(Fold *fold, SnlWeight *w)
 {
@@ -245,11 +246,12 @@ static void rewrite(Fold *fold, const Candidate *c)
 static bool check_format(const SnlPassContext *ctx)
 {
     const char *stored = snl_pass_text(ctx, "weights");
-    if (strcmp(stored, "source") == 0 || strcmp(stored, "f32") == 0 ||
-        strcmp(stored, "bf16") == 0 || strcmp(stored, "f16") == 0)
-        return true;
+    SnlDtype dtype;
+    bool named = snl_dtype_find(stored, strlen(stored), &dtype) &&
+                 (snl_dtype_info[dtype].flags & SNL_DT_FLOAT);
+    if (named || strcmp(stored, "source") == 0) return true;
     snl_error_at(ctx->diag, SNL_E_PIPELINE, "fold",
-                 "weights: found '%s', wanted source, f32, bf16 or f16", stored);
+                 "weights: found '%s', wanted source, f32, bf16, f16, q8_0 or q4_0", stored);
     return false;
 }
 

@@ -159,7 +159,7 @@ static void replace_chain(Fusing *fs)
     snl_value_rename(op->out[0], name);
 }
 
-static void note(Fusing *fs)
+static void note(Fusing *fs, SnlFunc *func)
 {
     SnlArena *arena = fs->ctx->scratch;
     const char *text = "";
@@ -170,8 +170,8 @@ static void note(Fusing *fs)
     const char *compat = fs->plan.compat == SNL_COMPAT_REFERENCE         ? " compat=reference"
                          : fs->plan.compat == SNL_COMPAT_REFERENCE_FUSED ? " compat=reference-fused"
                                                                          : "";
-    snl_module_note_exactness(fs->m, snl_arena_printf(arena, "changes-function(fuse-layers%s%s%s)",
-                                                      text, compat, fs->plan.avg ? " avg" : ""));
+    snl_func_note_exactness(func, snl_arena_printf(arena, "changes-function(fuse-layers%s%s%s)", text,
+                                                   compat, fs->plan.avg ? " avg" : ""));
 }
 
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
@@ -185,8 +185,9 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     fs.tap_of = SNL_NEW_ARRAY(ctx->scratch, int64_t, fs.chain->sym[0].n);
     if (fuse_all(&fs) != SNL_OK) return SNL_PASS_FAILED;
     if (!fs.changed) return SNL_PASS_SAME;
+    SnlFunc *func = fs.chain->func;
     replace_chain(&fs);
-    note(&fs);
+    note(&fs, func);
     return SNL_PASS_CHANGED;
 }
 

@@ -1,8 +1,9 @@
 /* passes/merge_concat.c -- linears of one input become one linear on a concatenated weight.
  *
- * A weight may be concatenated only if every place that names it is such a group with the same
- * companions: else it would be stored twice. Groups are collected over the whole module first, so
- * that several functions, or several uses of one layer, agree on the same concatenation. */
+ * Linears form a group when they read one value (and, unless all are wanted, feed one attention). Two
+ * weights of a group are concatenated only if they are companions everywhere: every place that names
+ * one is a group that holds the other. Else something would be stored twice. Groups are collected
+ * over the whole module first, so that several functions, or several uses of one layer, agree. */
 #include "passes/merge_linear.h"
 
 typedef struct Group {
@@ -15,9 +16,7 @@ typedef struct Concat {
     SnlPassContext *ctx;
     SnlConcatWhich which;
     SnlVec(Group) groups;
-    size_t *owner;   /* by weight id: 1 + first group that names it */
-    size_t *matched; /* uses in groups with the owner's companions */
-    bool *conflict;
+    SnlVec(size_t) *seen_in; /* by weight id: the groups that name it */
 } Concat;
 
 /* ---- which linears ---------------------------------------------------------------------------------- */
@@ -28,14 +27,18 @@ static bool passes_through(const SnlOp *op)
            (snl_op_info[op->code].flags & SNL_ELTWISE);
 }
 
-/* feeds[id]: the value is a query, key or value on its way to an attention. */
-static bool *mark_attention_inputs(const SnlFunc *f, SnlArena *arena)
+/* feeds[id]: the attention that the value is a query, key or value of, on its way there; a cache write
+ * where there is no attention. */
+static const SnlOp **find_attentions(const SnlFunc *f, SnlArena *arena)
 {
-    bool *feeds = SNL_NEW_ARRAY(arena, bool, f->n_values);
+    const SnlOp **feeds = SNL_NEW_ARRAY(arena, const SnlOp *, f->n_values);
     for (const SnlOp *op = f->last; op; op = op->prev) {
         bool sink = op->code == SNL_OP_ATTENTION || op->code == SNL_OP_KV_WRITE;
-        if (!sink && !(passes_through(op) && op->n_out == 1 && feeds[op->out[0]->id])) continue;
-        for (size_t i = 0; i < op->n_in; i++) feeds[snl_in(op, i)->id] = true;
+        const SnlOp *to = sink ? op : passes_through(op) ? feeds[op->out[0]->id] : NULL;
+        for (size_t i = 0; to && i < op->n_in; i++) {
+            const SnlOp **at = &feeds[snl_in(op, i)->id];
+            if (!*at || to->code == SNL_OP_ATTENTION) *at = to;
+        }
     }
     return feeds;
 }
@@ -56,7 +59,7 @@ static bool fits_group(const SnlOp *a, const SnlOp *b)
 
 static void collect_groups(Concat *c, SnlFunc *f)
 {
-    const bool *feeds = mark_attention_inputs(f, c->arena);
+    const SnlOp **feeds = find_attentions(f, c->arena);
     bool *taken = SNL_NEW_ARRAY(c->arena, bool, f->n_values);
     for (SnlOp *op = f->first; op; op = op->next) {
         if (!is_plain_linear(op) || taken[op->out[0]->id]) continue;
@@ -65,7 +68,8 @@ static void collect_groups(Concat *c, SnlFunc *f)
         SNL_PUSH(c->arena, &g.op, op);
         for (SnlOp *b = op->next; b; b = b->next) {
             if (!fits_group(op, b)) continue;
-            if (c->which == SNL_CONCAT_ATTENTION && !feeds[b->out[0]->id]) continue;
+            if (c->which == SNL_CONCAT_ATTENTION && feeds[b->out[0]->id] != feeds[op->out[0]->id])
+                continue;
             taken[b->out[0]->id] = true;
             SNL_PUSH(c->arena, &g.op, b);
         }
@@ -75,50 +79,36 @@ static void collect_groups(Concat *c, SnlFunc *f)
 
 /* ---- which weights --------------------------------------------------------------------------------- */
 
-static bool same_companions(const Group *a, const Group *b)
+static void note_groups(Concat *c)
 {
-    if (a->op.n != b->op.n) return false;
-    for (size_t i = 0; i < a->op.n; i++)
-        for (int s = 0; s < 2; s++)
-            if (!snl_symbols_equal('w', &a->op.at[i]->sym[s], &b->op.at[i]->sym[s])) return false;
+    c->seen_in = snl_arena_array(c->arena, c->m->weights.n, sizeof c->seen_in[0]);
+    for (size_t i = 0; i < c->groups.n; i++)
+        for (size_t j = 0; j < c->groups.at[i].op.n; j++) {
+            uint32_t id = snl_op_weight(c->groups.at[i].op.at[j], 0)->id;
+            SNL_PUSH(c->arena, &c->seen_in[id], i);
+        }
+}
+
+/* Every place that names one is a group that names the other. */
+static bool are_companions(const Concat *c, const SnlWeight *a, const SnlWeight *b,
+                           const size_t *uses)
+{
+    size_t n = c->seen_in[a->id].n;
+    if (uses[a->id] != n || uses[b->id] != n || c->seen_in[b->id].n != n) return false;
+    for (size_t i = 0; i < n; i++)
+        if (c->seen_in[a->id].at[i] != c->seen_in[b->id].at[i]) return false;
     return true;
 }
 
-static void note_companions(Concat *c)
+static SnlStatus stored_types_agree(const Concat *c, SnlWeight *a, SnlWeight *b, bool *out)
 {
-    for (size_t i = 0; i < c->groups.n; i++) {
-        const Group *g = &c->groups.at[i];
-        for (size_t j = 0; j < g->op.n; j++) {
-            uint32_t id = snl_op_weight(g->op.at[j], 0)->id;
-            if (!c->owner[id]) c->owner[id] = i + 1;
-            if (same_companions(g, &c->groups.at[c->owner[id] - 1]))
-                c->matched[id]++;
-            else
-                c->conflict[id] = true;
-        }
+    SnlDtype x = SNL_F32, y = SNL_F32;
+    if (c->ctx->source) {
+        SNL_TRY(snl_weight_stored_dtype(a, c->ctx->source, c->ctx->diag, &x));
+        SNL_TRY(snl_weight_stored_dtype(b, c->ctx->source, c->ctx->diag, &y));
     }
-}
-
-static SnlStatus stored_types_agree(const Concat *c, const Group *g, bool *out)
-{
-    *out = true;
-    SnlDtype first = SNL_F32, other;
-    for (size_t j = 0; c->ctx->source && j < g->op.n; j++) {
-        SNL_TRY(snl_weight_stored_dtype(snl_op_weight(g->op.at[j], 0), c->ctx->source, c->ctx->diag,
-                                        j ? &other : &first));
-        if (j && other != first) *out = false;
-    }
+    *out = x == y;
     return SNL_OK;
-}
-
-static SnlStatus is_eligible(const Concat *c, const Group *g, const size_t *uses, bool *out)
-{
-    *out = false;
-    for (size_t j = 0; j < g->op.n; j++) {
-        uint32_t id = snl_op_weight(g->op.at[j], 0)->id;
-        if (c->conflict[id] || uses[id] != c->matched[id]) return SNL_OK;
-    }
-    return stored_types_agree(c, g, out);
 }
 
 /* ---- rewriting ------------------------------------------------------------------------------------- */
@@ -167,24 +157,39 @@ static void rewrite_group(Concat *c, const Group *g)
     }
 }
 
+/* Splits a group into parts of companions; parts of one are left out. */
+static SnlStatus split_group(Concat *c, const Group *g, const size_t *uses, bool *inout_changed)
+{
+    bool *taken = SNL_NEW_ARRAY(c->arena, bool, g->op.n);
+    for (size_t i = 0; i < g->op.n; i++) {
+        Group part = {0};
+        if (taken[i]) continue;
+        SNL_PUSH(c->arena, &part.op, g->op.at[i]);
+        for (size_t j = i + 1; j < g->op.n; j++) {
+            SnlWeight *a = snl_op_weight(g->op.at[i], 0), *b = snl_op_weight(g->op.at[j], 0);
+            bool fits = !taken[j] && are_companions(c, a, b, uses);
+            if (fits) SNL_TRY(stored_types_agree(c, a, b, &fits));
+            if (!fits) continue;
+            taken[j] = true;
+            SNL_PUSH(c->arena, &part.op, g->op.at[j]);
+        }
+        if (part.op.n < 2) continue;
+        rewrite_group(c, &part);
+        *inout_changed = true;
+    }
+    return SNL_OK;
+}
+
 SnlStatus snl_merge_concat(SnlModule *m, SnlPassContext *ctx, SnlConcatWhich which,
                            bool *inout_changed)
 {
     if (which == SNL_CONCAT_NONE) return SNL_OK;
     Concat c = {.m = m, .arena = ctx->scratch, .ctx = ctx, .which = which};
     const size_t *uses = snl_weight_uses(m, c.arena);
-    c.owner = SNL_NEW_ARRAY(c.arena, size_t, m->weights.n);
-    c.matched = SNL_NEW_ARRAY(c.arena, size_t, m->weights.n);
-    c.conflict = SNL_NEW_ARRAY(c.arena, bool, m->weights.n);
     for (SnlFunc *f = m->first; f; f = f->next) collect_groups(&c, f);
-    note_companions(&c);
-    bool *eligible = SNL_NEW_ARRAY(c.arena, bool, c.groups.n);
+    note_groups(&c);
+    /* Uses are counted once: what is rewritten are groups whose weights have no other use. */
     for (size_t i = 0; i < c.groups.n; i++)
-        SNL_TRY(is_eligible(&c, &c.groups.at[i], uses, &eligible[i]));
-    for (size_t i = 0; i < c.groups.n; i++) {
-        if (!eligible[i]) continue;
-        rewrite_group(&c, &c.groups.at[i]);
-        *inout_changed = true;
-    }
+        SNL_TRY(split_group(&c, &c.groups.at[i], uses, inout_changed));
     return SNL_OK;
 }

@@ -5,8 +5,8 @@
  * list of weights or states; `member` ops give each its result back. What depended on a member moves
  * behind the merged operation, so the function stays a valid straight line and becomes breadth-first.
  *
- * Role: the ways by which a result reaches the next linear, attention or sum. It tells gate from up
- * and query from key, which may have one shape but belong to different groups.
+ * Role: the ways by which a result reaches the next linear, attention or second sum. It tells gate from
+ * up and query from key, which may have one shape but belong to different groups.
  *
  * Operands: one value that all share; or the members of one earlier result in order; or else a
  * `stack` of them, where the operation is worth a copy of its inputs. */
@@ -25,7 +25,7 @@ typedef struct Members {
     SnlFunc *f;
     SnlArena *arena;
     const bool *kinds;
-    Paths *paths; /* by value id of the function as it was at the start */
+    Paths *paths; /* by value id of the function as it was at the start; ids are in its order */
     size_t n_paths;
     /* of the scan in progress */
     uint32_t *tainted; /* by value id: scan that reached it */
@@ -33,6 +33,7 @@ typedef struct Members {
     uint32_t *read_by, *written_by; /* by state slot */
     uint32_t scan;
     SnlVec(SnlOp *) member, dependent;
+    SnlOp *last; /* of the members, in the order of the function */
 } Members;
 
 /* ---- roles ------------------------------------------------------------------------------------------ */
@@ -43,11 +44,12 @@ static uint64_t mix_hash(uint64_t a, uint64_t b)
     return x ^ (x >> 32);
 }
 
-/* A sum of several values ends a path; a scaled copy does not. */
+static bool is_sum(const SnlOp *op) { return op->code == SNL_OP_LINCOMB && op->n_in > 1; }
+
 static bool ends_path(const SnlOp *op)
 {
     return op->code == SNL_OP_LINEAR || op->code == SNL_OP_ATTENTION || op->n_out != 1 ||
-           op->code == SNL_OP_STACK || (op->code == SNL_OP_LINCOMB && op->n_in > 1);
+           op->code == SNL_OP_STACK;
 }
 
 static void add_path(Paths *p, uint64_t path)
@@ -60,21 +62,28 @@ static void add_path(Paths *p, uint64_t path)
     p->n++;
 }
 
+/* The ways on from result `from` of `op` (NULL: the op ends them), with the step in front. */
+static void add_steps(Paths *to, const SnlOp *op, size_t operand, const Paths *from)
+{
+    /* Operands of a sum are interchangeable. */
+    uint64_t step = mix_hash((uint64_t)op->code, op->code == SNL_OP_LINCOMB ? 0 : operand);
+    if (!from || from->n == 0) add_path(to, step);
+    for (int j = 0; from && j < from->n; j++) add_path(to, mix_hash(step, from->at[j]));
+}
+
+/* Two rounds in one walk backwards: ways up to the first sum, and through it up to the second. */
 static void find_paths(Members *mm)
 {
     mm->n_paths = mm->f->n_values;
     mm->paths = SNL_NEW_ARRAY(mm->arena, Paths, mm->n_paths);
+    Paths *to_sum = SNL_NEW_ARRAY(mm->arena, Paths, mm->n_paths);
     for (const SnlOp *op = mm->f->last; op; op = op->prev)
         for (size_t i = 0; i < op->n_in; i++) {
-            /* Operands of a sum are interchangeable. */
-            uint64_t step = mix_hash((uint64_t)op->code, op->code == SNL_OP_LINCOMB ? 0 : i);
-            Paths *to = &mm->paths[snl_in(op, i)->id];
-            if (ends_path(op)) {
-                add_path(to, step);
-                continue;
-            }
-            const Paths *from = &mm->paths[op->out[0]->id];
-            for (int j = 0; j < from->n; j++) add_path(to, mix_hash(step, from->at[j]));
+            uint32_t id = snl_in(op, i)->id, out = op->n_out ? op->out[0]->id : 0;
+            bool end = ends_path(op);
+            add_steps(&to_sum[id], op, i, end || is_sum(op) ? NULL : &to_sum[out]);
+            add_steps(&mm->paths[id], op, i,
+                      end ? NULL : is_sum(op) ? &to_sum[out] : &mm->paths[out]);
         }
 }
 
@@ -138,30 +147,26 @@ static bool may_stack(SnlOpCode code)
            code == SNL_OP_RMS_NORM || code == SNL_OP_ROPE;
 }
 
-/* Do `a` and `b` lie at places 0 and j of one [T, M, D] that exists already? */
-static bool side_by_side(const SnlValue *a, const SnlValue *b, size_t j)
+/* Do `a` and `b` lie side by side in one [T, M, D] that exists already? */
+static bool side_by_side(const SnlValue *a, const SnlValue *b)
 {
     if (a->def && b->def && a->def->code == SNL_OP_MEMBER && b->def->code == SNL_OP_MEMBER)
-        return snl_in(a->def, 0) == snl_in(b->def, 0) &&
-               snl_attr_int(&a->def->attrs, "index", -1) == 0 &&
-               snl_attr_int(&b->def->attrs, "index", -1) == (int64_t)j;
-    for (const SnlUse *use = a->uses; use; use = use->next) {
-        const SnlOp *op = use->user;
-        if (op->code == SNL_OP_STACK && j < op->n_in && snl_in(op, 0) == a && snl_in(op, j) == b)
-            return true;
-    }
+        return snl_in(a->def, 0) == snl_in(b->def, 0);
+    for (const SnlUse *use = a->uses; use; use = use->next)
+        for (size_t j = 0; use->user->code == SNL_OP_STACK && j < use->user->n_in; j++)
+            if (snl_in(use->user, j) == b) return true;
     return false;
 }
 
-/* `b` as the group's next member, `a` being its first. */
-static bool operands_join(const Members *mm, const SnlOp *a, const SnlOp *b)
+/* May `b` be in one group with `a`, by its operands? */
+static bool operands_join(const SnlOp *a, const SnlOp *b)
 {
     for (size_t i = 0; i < a->n_in; i++) {
         const SnlValue *x = snl_in(a, i), *y = snl_in(b, i);
         if (x->type != y->type) return false;
         if (x == y) continue;
         if (must_share(a, i)) return false;
-        if (!may_stack(a->code) && !side_by_side(x, y, mm->member.n)) return false;
+        if (!may_stack(a->code) && !side_by_side(x, y)) return false;
     }
     return true;
 }
@@ -169,7 +174,7 @@ static bool operands_join(const Members *mm, const SnlOp *a, const SnlOp *b)
 static bool fits(const Members *mm, const SnlOp *a, const SnlOp *b)
 {
     if (a->code != b->code || !is_candidate(mm, b) || a->n_in != b->n_in) return false;
-    if (!operands_join(mm, a, b)) return false;
+    if (!operands_join(a, b)) return false;
     for (int g = 0; g < SNL_MAX_GROUPS; g++)
         if (symbol_type(a, g) != symbol_type(b, g)) return false;
     if (a->n_out && a->out[0]->type != b->out[0]->type) return false;
@@ -226,11 +231,31 @@ static bool is_tainted(const Members *mm, const SnlOp *op)
     return t.found;
 }
 
+/* Where an op without result stood is told by its first operand. */
+static uint32_t place_of(const SnlOp *op)
+{
+    return op->n_out ? op->out[0]->id : snl_in(op, 0)->id;
+}
+
+/* In the order in which the function had them at the start, so that all groups of a level have their
+ * members in one order and can hand them on without copies. */
+static void sort_members(Members *mm)
+{
+    for (size_t i = 1; i < mm->member.n; i++) {
+        SnlOp *op = mm->member.at[i];
+        size_t j = i;
+        for (; j > 0 && place_of(mm->member.at[j - 1]) > place_of(op); j--)
+            mm->member.at[j] = mm->member.at[j - 1];
+        mm->member.at[j] = op;
+    }
+}
+
 /* Members of `first`'s group, and the ops between its ends that depend on one of them. */
 static void collect(Members *mm, SnlOp *first)
 {
     mm->scan++;
     mm->member.n = mm->dependent.n = 0;
+    mm->last = first;
     ensure_taint_room(mm);
     SNL_PUSH(mm->arena, &mm->member, first);
     taint(mm, first);
@@ -243,10 +268,12 @@ static void collect(Members *mm, SnlOp *first)
             SNL_PUSH(mm->arena, &mm->dependent, op);
         } else {
             SNL_PUSH(mm->arena, &mm->member, op);
+            mm->last = op;
             n_dependent = mm->dependent.n;
         }
     }
     mm->dependent.n = n_dependent; /* what comes after the last member may stay where it is */
+    sort_members(mm);
 }
 
 /* ---- operands --------------------------------------------------------------------------------------- */
@@ -385,20 +412,19 @@ static SnlOp *build(Members *mm, SnlOp *before)
 
 static void merge(Members *mm)
 {
-    SnlOp *last = mm->member.at[mm->member.n - 1], *after = last->next;
-    SnlOp *op = build(mm, last);
+    SnlOp *after = mm->last->next; /* there is one: the return */
+    SnlOp *op = build(mm, after);
     for (size_t j = 0; j < mm->member.n; j++) {
         SnlOp *old = mm->member.at[j];
         if (op->n_out == 0) {
             snl_op_erase(old);
             continue;
         }
-        SnlOp *member = snl_op_create(mm->f, last, SNL_OP_MEMBER);
+        SnlOp *member = snl_op_create(mm->f, after, SNL_OP_MEMBER);
         member->loc = old->loc;
         snl_op_add_in(member, op->out[0]);
         snl_attr_set_int(mm->f->module, &member->attrs, "index", (int64_t)j);
         snl_op_finish(member, NULL);
-        if (old == last) last = after;
         snl_op_replace(old, member->out[0]);
     }
     for (size_t i = 0; i < mm->dependent.n; i++) snl_op_move(mm->dependent.at[i], after);
@@ -418,6 +444,7 @@ bool snl_merge_members(SnlFunc *f, SnlArena *scratch, const bool *kinds)
     Members mm = {.f = f, .arena = scratch, .kinds = kinds};
     mm.read_by = SNL_NEW_ARRAY(scratch, uint32_t, snl_state_slots(f));
     mm.written_by = SNL_NEW_ARRAY(scratch, uint32_t, snl_state_slots(f));
+    snl_func_renumber(f); /* ids in order of definition */
     find_paths(&mm);
     bool changed = false;
     for (SnlOp *op = f->first, *next; op; op = next) {

@@ -214,15 +214,15 @@ static SnlStatus prepare_window(SnlNewton *nw, const SnlWindow *w)
     return SNL_OK;
 }
 
-static void note_window(SnlNewton *nw, const SnlWindow *w)
+static void note_window(SnlNewton *nw, SnlFunc *f, const SnlWindow *w)
 {
     int64_t sweeps = snl_window_sweeps(w), units = (int64_t)snl_window_units(w);
     if (sweeps >= units || (w->init == SNL_INIT_BATCH_FWD && sweeps + 1 >= units)) return;
     const char *range =
         w->last ? snl_arena_printf(nw->arena, "n=%lld", (long long)w->last)
                 : snl_arena_printf(nw->arena, "[%lld:%lld]", (long long)w->begin, (long long)w->end);
-    snl_module_note_exactness(nw->m, snl_arena_printf(nw->arena, "approximate(newton %s K=%lld)",
-                                                      range, (long long)sweeps));
+    snl_func_note_exactness(f, snl_arena_printf(nw->arena, "approximate(newton %s K=%lld)", range,
+                                                (long long)sweeps));
 }
 
 /* ---- the pass ---------------------------------------------------------------------------------------- */
@@ -238,7 +238,7 @@ static SnlStatus transform(SnlNewton *nw)
         warm |= nw->plan.windows.at[i].init == SNL_INIT_WARM;
     if (nw->plan.prefill_seq) SNL_TRY(snl_newton_prompt(nw));
     SNL_TRY(split_chain(nw));
-    for (size_t i = 0; i < nw->plan.windows.n; i++) note_window(nw, &nw->plan.windows.at[i]);
+    for (size_t i = 0; i < nw->plan.windows.n; i++) note_window(nw, f, &nw->plan.windows.at[i]);
     snl_attr_set_string(nw->m, &f->attrs, "plan", snl_plan_print(nw->m->arena, &nw->plan));
     if (warm) snl_attr_set_int(nw->m, &f->attrs, "tokens", 1); /* the previous token's state */
     return SNL_OK;

@@ -8,10 +8,17 @@
  *     weight @w.bf16 : bf16[4, 8] = cast(@w)
  *     %y = linear %x, @w.bf16 : f32[T, 4]
  *
- * Matrices that linear and embed read are stored as the option says: f32, bf16, f16, or `source`: as in
- * the model's files, where computed ones (products, means) are f32. Everything else (norms, biases,
- * factors, mixing matrices) is f32. The module records `rounds(w=bf16)` only if something is narrowed
- * that was not in that format before. */
+ * Matrices that linear and embed read are stored as the option says: f32, bf16, f16, q8_0, q4_0, or
+ * `source`: as in the model's files, where computed ones (products, means) are f32. `head` is the
+ * format of the matrix that makes the logits (tied: the embedding, too). Everything else (norms,
+ * biases, factors, mixing matrices) is f32. Block formats are multiplied as integers, so the input
+ * of such a linear is quantised as well:
+ *
+ *     %x.q8_0 = cast %x {to = q8_0} : q8_0[T, 8]
+ *     %y = linear %x.q8_0, @w.q4_0 : f32[T, 4]
+ *
+ * The module records `rounds(w=bf16)` only if something is narrowed that was not in that format
+ * before. */
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -19,16 +26,16 @@
 typedef struct Pack {
     SnlModule *m;
     SnlPassContext *ctx;
-    bool from_source;
-    SnlDtype wanted;
-    SnlWeight **by; /* weight id -> stored matrix */
+    const char *weights, *head; /* options */
+    bool *is_head;              /* by weight id: makes logits */
+    SnlWeight **by;             /* weight id -> stored matrix */
     size_t n_by;
-    bool changed, rounded;
+    bool changed, rounded[SNL_DTYPE_COUNT];
     SnlStatus status;
 } Pack;
 
-/* Are the elements, as they come out of the expression, numbers of `dtype` already? Leaves are looked up
- * in the source; rearranging keeps formats, computing does not. */
+/* Are the elements, as they come out of the expression, numbers of `dtype` already? Leaves are
+ * looked up in the source; rearranging keeps formats, computing does not. */
 static SnlStatus is_in_format(const Pack *p, const SnlWeight *w, SnlDtype dtype, bool *out)
 {
     *out = dtype == SNL_F32 || w->type->dtype == dtype;
@@ -76,16 +83,18 @@ static SnlStatus natural_format(const Pack *p, const SnlWeight *w, SnlDtype *out
 
 static SnlStatus choose_format(Pack *p, const SnlWeight *w, SnlDtype *out)
 {
-    if (p->from_source && !p->ctx->source && has_source(w))
+    const char *wanted = p->is_head[w->id] && *p->head ? p->head : p->weights;
+    bool from_source = strcmp(wanted, "source") == 0;
+    if (from_source && !p->ctx->source && has_source(w))
         return snl_error(p->ctx->diag, SNL_E_PIPELINE, w->loc,
                          "pack: the stored type of @%s is not known without the model's files; "
-                         "give weights=f32, bf16 or f16",
+                         "give weights=f32, bf16, f16, q8_0 or q4_0",
                          w->name);
-    if (p->from_source) return natural_format(p, w, out);
-    *out = p->wanted;
-    bool fits = p->wanted == SNL_F32 || w->type->dtype == p->wanted;
-    if (!fits && (p->ctx->source || !has_source(w))) SNL_TRY(is_in_format(p, w, p->wanted, &fits));
-    p->rounded |= !fits;
+    if (from_source) return natural_format(p, w, out);
+    snl_dtype_find(wanted, strlen(wanted), out);
+    bool fits = *out == SNL_F32 || w->type->dtype == *out;
+    if (!fits && (p->ctx->source || !has_source(w))) SNL_TRY(is_in_format(p, w, *out, &fits));
+    p->rounded[*out] |= !fits;
     return SNL_OK;
 }
 
@@ -126,29 +135,102 @@ static void pack_slot(void *user, SnlOp *op, SnlWeight **slot)
     *slot = p->by[w->id];
 }
 
+/* ---- logits
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Marks the matrices of linears whose results reach result 0 through elementwise operations alone.
+ */
+static void mark_heads(Pack *p)
+{
+    for (const SnlFunc *f = p->m->first; f; f = f->next) {
+        const SnlOp *ret = f->last;
+        if (f->kind != SNL_FUNC || !ret || ret->n_in == 0) continue;
+        const SnlOp *op = snl_in(ret, 0)->def;
+        while (op && op->n_in == 1 && (snl_op_info[op->code].flags & SNL_ELTWISE))
+            op = snl_in(op, 0)->def;
+        if (!op || op->code != SNL_OP_LINEAR) continue;
+        for (size_t i = 0; i < op->sym[0].n; i++) p->is_head[op->sym[0].weight[i]->id] = true;
+    }
+}
+
+/* ---- inputs of integer dots
+ * ------------------------------------------------------------------------------ */
+
+/* `value` in q8_0, cast right behind its definition; one cast for all readers. */
+static SnlValue *quantized(Pack *p, SnlFunc *f, SnlValue *value)
+{
+    for (SnlUse *u = value->uses; u; u = u->next)
+        if (u->user->code == SNL_OP_CAST && u->user->out[0]->type->dtype == SNL_Q8_0)
+            return u->user->out[0];
+    SnlOp *cast = snl_op_create(f, value->def ? value->def->next : f->first, SNL_OP_CAST);
+    snl_op_add_in(cast, value);
+    snl_attr_set_word(p->m, &cast->attrs, "to", "q8_0");
+    p->changed = true;
+    return snl_op_finish(cast, snl_arena_printf(p->ctx->scratch, "%s.q8_0", value->name));
+}
+
+static bool quantize_inputs(Pack *p)
+{
+    bool any = false;
+    for (SnlFunc *f = p->m->first; f; f = f->next)
+        for (SnlOp *op = f->first; op; op = op->next) {
+            if (op->code != SNL_OP_LINEAR) continue;
+            if (!snl_dtype_is_blocked(snl_op_weight(op, 0)->type->dtype)) continue;
+            if (snl_in(op, 0)->type->dtype == SNL_Q8_0) continue;
+            snl_op_set_in(op, 0, quantized(p, f, snl_in(op, 0)));
+            any = true;
+        }
+    return any;
+}
+
+/* ---- the pass
+ * -------------------------------------------------------------------------------------------- */
+
+static bool known_format(const char *text)
+{
+    static const char *const formats[] = {"source", "f32", "bf16", "f16", "q8_0", "q4_0"};
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
+        if (strcmp(text, formats[i]) == 0) return true;
+    return false;
+}
+
+static void note_rounding(Pack *p, bool inputs)
+{
+    for (int d = 0; d < SNL_DTYPE_COUNT; d++)
+        if (p->rounded[d])
+            snl_module_note_exactness(
+                p->m, snl_arena_printf(p->ctx->scratch, "rounds(w=%s)", snl_dtype_info[d].text));
+    if (inputs) snl_module_note_exactness(p->m, "rounds(a=q8_0)");
+}
+
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
-    const char *text = snl_pass_text(ctx, "weights");
-    Pack p = {.m = m, .ctx = ctx, .from_source = strcmp(text, "source") == 0};
-    if (!p.from_source && strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0 &&
-        strcmp(text, "f16") != 0) {
+    Pack p = {.m = m,
+              .ctx = ctx,
+              .weights = snl_pass_text(ctx, "weights"),
+              .head = snl_pass_text(ctx, "head")};
+    const char *bad = !known_format(p.weights)           ? p.weights
+                      : *p.head && !known_format(p.head) ? p.head
+                                                         : NULL;
+    if (bad) {
         snl_error_at(ctx->diag, SNL_E_PIPELINE, "pack",
-                     "weights: found '%s', wanted source, f32, bf16 or f16", text);
+                     "format: found '%s', wanted source, f32, bf16, f16, q8_0 or q4_0", bad);
         return SNL_PASS_FAILED;
     }
-    if (!p.from_source) snl_dtype_find(text, strlen(text), &p.wanted);
     p.n_by = m->weights.n;
     p.by = SNL_NEW_ARRAY(ctx->scratch, SnlWeight *, p.n_by);
+    p.is_head = SNL_NEW_ARRAY(ctx->scratch, bool, p.n_by);
+    mark_heads(&p);
     snl_weight_slots(m, pack_slot, &p);
     if (p.status != SNL_OK) return SNL_PASS_FAILED;
-    if (p.rounded)
-        snl_module_note_exactness(m, snl_arena_printf(ctx->scratch, "rounds(w=%s)", text));
+    note_rounding(&p, quantize_inputs(&p));
     return p.changed ? SNL_PASS_CHANGED : SNL_PASS_SAME;
 }
 
 static const SnlPassOption options[] = {
     {"weights", SNL_OPTION_TEXT, "source", 0, 0,
-     "stored format of matrices: source (as in the model's files), f32, bf16, f16"},
+     "stored format of matrices: source (as in the model's files), f32, bf16, f16, q8_0, q4_0"},
+    {"head", SNL_OPTION_TEXT, "", 0, 0, "the same for the matrix of the logits (default: weights)"},
     {0}};
 
 const SnlPass snl_pass_pack = {

@@ -44,18 +44,29 @@ bool snl_pass_bool(const SnlPassContext *ctx, const char *option)
     return strcmp(snl_pass_text(ctx, option), "true") == 0;
 }
 
-void snl_module_note_exactness(SnlModule *module, const char *note)
+static void add_note(SnlModule *m, SnlAttrs *attrs, const char *note)
 {
-    const SnlAttrValue *old = snl_attr_find(&module->attrs, "exactness");
+    const SnlAttrValue *old = snl_attr_find(attrs, "exactness");
     size_t n = old && old->kind == SNL_ATTR_LIST ? old->list.n : 0;
     SnlAttrValue list = {.kind = SNL_ATTR_LIST};
-    list.list.at = SNL_NEW_ARRAY(module->arena, SnlAttrValue, n + 1);
+    list.list.at = SNL_NEW_ARRAY(m->arena, SnlAttrValue, n + 1);
     for (size_t i = 0; i < n; i++) {
         if (strcmp(old->list.at[i].s, note) == 0) return;
         list.list.at[i] = old->list.at[i];
     }
     list.list.at[n].kind = SNL_ATTR_STRING;
-    list.list.at[n].s = snl_arena_strdup(module->arena, note);
+    list.list.at[n].s = snl_arena_strdup(m->arena, note);
     list.list.n = n + 1;
-    snl_attr_set(module, &module->attrs, "exactness", list);
+    snl_attr_set(m, attrs, "exactness", list);
+}
+
+void snl_module_note_exactness(SnlModule *module, const char *note)
+{
+    add_note(module, &module->attrs, note);
+}
+
+void snl_func_note_exactness(SnlFunc *func, const char *note)
+{
+    add_note(func->module, &func->attrs, note);
+    add_note(func->module, &func->module->attrs, note);
 }

@@ -73,5 +73,8 @@ char *snl_pipeline_print(SnlArena *arena, const char *text, SnlDiag *diag);
 /* Adds to the module's record of what was done to its meaning: attribute
  * `exactness = ["approximate(newton n=24 K=1)", ...]`; absent means exact. */
 void snl_module_note_exactness(SnlModule *module, const char *note);
+/* The same for a note that is about one function only: it is also kept as that function's attribute
+ * `exactness` (a program may hold several forms of one model). */
+void snl_func_note_exactness(SnlFunc *func, const char *note);
 
 #endif

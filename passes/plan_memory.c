@@ -99,7 +99,7 @@ static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
             snl_attr_set_int(m, &op->attrs, "scratch", region_add(ctx->scratch, &private, b));
         }
         if (op->n_out == 0 || snl_op_is_view(op) || is_result(op)) continue;
-        int64_t nbytes = snl_type_elems(op->out[0]->type, tokens) * 4;
+        int64_t nbytes = snl_row_words(op->out[0]->type) * tokens * 4;
         bool own = p.split == SNL_SPLIT_ALL;
         int64_t from = own ? n : p.stage;
         Buffer b = {.from = from, .to = last_use(op->out[0], number, !own, from), .nbytes = nbytes};

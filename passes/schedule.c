@@ -44,6 +44,15 @@ bool snl_placement_read(const SnlOp *op, SnlPlacement *out)
     return false;
 }
 
+int64_t snl_member_words(const SnlType *type)
+{
+    int64_t width = snl_type_width(type);
+    if (type->rank == 1) return 1; /* ids */
+    if (!snl_dtype_is_blocked(type->dtype)) return width;
+    int64_t blocks = (width + SNL_BLOCK - 1) / SNL_BLOCK;
+    return (blocks * (SNL_BLOCK + 8) + 63) / 64 * 16;
+}
+
 int64_t snl_attention_kv_heads(const SnlOp *op)
 {
     return snl_attr_int(&op->attrs, "kv_heads", snl_attr_int(&op->attrs, "heads", 1));

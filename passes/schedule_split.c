@@ -51,9 +51,15 @@ static SnlPlacement whole(const SnlScheduler *s)
     return (SnlPlacement){.split = snl_is_decode(s) ? SNL_SPLIT_ALL : SNL_SPLIT_ROWS};
 }
 
+/* A cast to blocks, which lie across columns. */
+static bool is_quantize(const SnlOp *op)
+{
+    return op->code == SNL_OP_CAST && snl_dtype_is_blocked(op->out[0]->type->dtype);
+}
+
 static bool needs_whole_row(const SnlOp *op)
 {
-    return op->code == SNL_OP_LINEAR ||
+    return op->code == SNL_OP_LINEAR || is_quantize(op) ||
            (op->code == SNL_OP_RMS_NORM && snl_attr_int(&op->attrs, "heads", 1) == 1);
 }
 
@@ -227,6 +233,8 @@ SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
     case SNL_OP_ROPE_TABLE:
     case SNL_OP_SHIFT:
         return whole(s);
+    case SNL_OP_CAST:
+        return is_quantize(op) ? whole(s) : split_local(s, op);
     case SNL_OP_ROW_WRITE:
         return (SnlPlacement){.split = SNL_SPLIT_ONE};
     default:

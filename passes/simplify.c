@@ -12,7 +12,7 @@
  *
  * lincomb: a nested one is merged when this is its only use, or when it has a single term; equal
  * operands are added up, zero terms dropped; one term with factor 1 is its operand. slice: of a slice,
- * of everything. member: of a stack. stack: of all members of one value. cast: to the type it has.
+ * of everything. member: of a stack. stack: of all members of one value. cast: of the same cast.
  * linear with a list of one and `reduce`: a plain linear.
  * What costs more than it saves is left: a sum with two readers stays one sum. */
 #include "passes/rewrite.h"
@@ -40,11 +40,12 @@ static bool worth_merging(const SnlValue *nested)
            (nested->def->n_in == 1 || snl_value_single_use(nested));
 }
 
-/* Appends the terms of `term`'s own lincomb, or the term itself. True when it was taken apart. */
+/* Appends the terms of `term`'s own lincomb, or the term itself. True when it was taken apart. Under a
+ * factor that is a weight every summand would have to be multiplied: the sum stays whole. */
 static bool append_flat(Simplifier *s, SnlTerms *terms, SnlTerm term)
 {
     size_t before = terms->n;
-    bool flat = worth_merging(term.value);
+    bool flat = worth_merging(term.value) && (!term.weight || term.value->def->n_in == 1);
     for (size_t i = 0; flat && i < term.value->def->n_in; i++) {
         SnlTerm inner = snl_lincomb_term(term.value->def, i), product;
         flat = multiply(&term, &inner, &product);
@@ -189,16 +190,13 @@ static bool simplify_stack(SnlOp *op)
 
 /* ---- the rest -------------------------------------------------------------------------------------- */
 
+/* Rounding twice is rounding once. (A first cast to f32 stays: the reference evaluator computes in f64.) */
 static bool simplify_cast(SnlOp *op)
 {
     const char *to = snl_attr_text(&op->attrs, "to", "");
     SnlValue *x = snl_in(op, 0);
-    const SnlOp *inner = x->def;
-    bool same = inner && inner->code == SNL_OP_CAST &&
-                strcmp(snl_attr_text(&inner->attrs, "to", ""), to) == 0;
-    /* Values that are not rounded are f32 already. */
-    bool nothing = strcmp(to, "f32") == 0;
-    if ((!same && !nothing) || x->type != op->out[0]->type) return false;
+    if (!x->def || x->def->code != SNL_OP_CAST) return false;
+    if (strcmp(snl_attr_text(&x->def->attrs, "to", ""), to) != 0) return false;
     snl_op_replace(op, x);
     return true;
 }

@@ -26,7 +26,8 @@ typedef union SnlrtArg {
     F(uint8_t *, work, p)           /* shared workspace, then n_threads private parts */           \
     F(SnlrtArg *, args, p)          /* value parameters in order, then results in order */         \
     F(int64_t, n_tokens, i)         /* T of this call */                                           \
-    F(int64_t, tail_row, i)         /* rows [tail_row, T) of `rows = tail` ops are computed;       \
+    F(int64_t, tail_row, i)         /* rows [tail_row, T) of `rows = tail` ops are computed (T:    \
+                                       none, in a prompt's blocks but the last);                   \
                                        row tail_row of a tail result lands in row 0 of its buffer */\
     F(int64_t, n_threads, i)                                                                       \
     F(void *, barrier, p)           /* runtime's own */
@@ -62,7 +63,19 @@ void snlrt_rope_table(const double *freq, int64_t half, int64_t inverse, int64_t
     F(int64_t, shared_bytes, i)                                                                    \
     F(int64_t, private_bytes, i)                                                                   \
     F(int64_t, decode_barriers, i)      /* per call */                                             \
-    F(int64_t, prefill_barriers, i)
+    F(int64_t, prefill_barriers, i)                                                                \
+    F(int64_t, state_bytes, i)          /* caches that this graph touches */                       \
+    F(int64_t, layer_evals, i)          /* layers evaluated per token; 0: not known */             \
+    F(int64_t, steps, i)                /* of these, one after the other */                        \
+    F(int64_t, flags, i)                /* SNLRT_GRAPH_* */
+
+enum {
+    /* prefill is another function than decode: it is for prompts, whatever their length. Text whose
+     * every token matters (perplexity) goes through decode, token by token. */
+    SNLRT_GRAPH_PROMPT = 1,
+    /* decode starts from what it computed for the previous token (init = warm) */
+    SNLRT_GRAPH_WARM = 2
+};
 
 typedef struct SnlrtGraph {
 #define SNLRT_FIELD(type, name, kind) type name;

@@ -32,16 +32,23 @@ static void print_text(FILE *out, const SnlrtProgram *p)
             m->trained_context);
     fprintf(out, "weights:    %s, %.1f MiB, id %016" PRIx64 "\n", m->weight_format,
             (double)p->payload.footer.weights_bytes / (1024.0 * 1024.0), (uint64_t)m->payload_id);
-    fprintf(out, "caches:     %.1f MiB\n", (double)m->state_bytes / (1024.0 * 1024.0));
     fprintf(out, "compiled:   by %s for %s; needs %s\n", m->compiler, m->target,
             *m->cpu_features ? m->cpu_features : "no special processor features");
     for (int64_t i = 0; i < m->n_graphs; i++) {
         const SnlrtGraph *g = &m->graphs[i];
         fprintf(out, "mode %s%s: plan %s\n", g->name, i ? "" : " (default)", g->plan);
         fprintf(out, "  function:  %s\n", g->exactness);
-        fprintf(out, "  workspace: %.1f KiB + %.1f KiB per thread; prefill block %" PRId64 "\n",
-                (double)g->shared_bytes / 1024.0, (double)g->private_bytes / 1024.0,
-                g->prefill_block);
+        if (g->layer_evals)
+            fprintf(out,
+                    "  layers:    %" PRId64 " evaluated per token, in %" PRId64
+                    " steps one after the other\n",
+                    g->layer_evals, g->steps);
+        fprintf(out,
+                "  memory:    %.1f MiB of caches, %.1f KiB of workspace + %.1f KiB per thread\n",
+                (double)g->state_bytes / (1024.0 * 1024.0), (double)g->shared_bytes / 1024.0,
+                (double)g->private_bytes / 1024.0);
+        fprintf(out, "  prompts:   in blocks of %" PRId64 "%s\n", g->prefill_block,
+                g->flags & SNLRT_GRAPH_PROMPT ? ", through a function of their own" : "");
         fprintf(out, "  barriers:  %" PRId64 " per decoded token, %" PRId64 " per prefill block\n",
                 g->decode_barriers, g->prefill_barriers);
     }
@@ -84,10 +91,12 @@ static void print_json(FILE *out, const SnlrtProgram *p)
         json_field(out, "exactness", g->exactness);
         fprintf(out,
                 "\"prefill_block\": %" PRId64 ", \"shared_bytes\": %" PRId64
-                ", \"private_bytes\": %" PRId64 ", \"decode_barriers\": %" PRId64
-                ", \"prefill_barriers\": %" PRId64 "}",
-                g->prefill_block, g->shared_bytes, g->private_bytes, g->decode_barriers,
-                g->prefill_barriers);
+                ", \"private_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64
+                ", \"decode_barriers\": %" PRId64 ", \"prefill_barriers\": %" PRId64
+                ", \"layer_evals\": %" PRId64 ", \"steps\": %" PRId64 ", \"prompt_function\": %s}",
+                g->prefill_block, g->shared_bytes, g->private_bytes, g->state_bytes,
+                g->decode_barriers, g->prefill_barriers, g->layer_evals, g->steps,
+                g->flags & SNLRT_GRAPH_PROMPT ? "true" : "false");
     }
     fputs("], \"states\": [", out);
     for (int64_t i = 0; i < m->n_outputs; i++) {

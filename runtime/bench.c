@@ -34,12 +34,11 @@ static SnlrtStatus decode_once(Bench *b, int64_t n, double *out_seconds, SnlrtEr
 {
     int64_t vocab = b->program->model->vocab;
     snlrt_session_reset(b->session);
-    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, b->n_prompt, SNLRT_ROWS_LAST, NULL, NULL,
-                                err));
+    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, b->n_prompt, 0, NULL, NULL, err));
     double begin = snlrt_seconds();
     for (int64_t i = 0; i < n; i++) {
         int32_t token = snlrt_argmax(snlrt_session_logits(b->session), vocab);
-        SNLRT_TRY(snlrt_session_run(b->session, &token, 1, SNLRT_ROWS_LAST, NULL, NULL, err));
+        SNLRT_TRY(snlrt_session_run(b->session, &token, 1, SNLRT_RUN_TEXT, NULL, NULL, err));
         if (snlrt_interrupted()) return SNLRT_STOPPED;
     }
     *out_seconds = snlrt_seconds() - begin;
@@ -56,8 +55,7 @@ static SnlrtStatus prefill_once(Bench *b, int64_t n, double *out_seconds, SnlrtE
 {
     snlrt_session_reset(b->session);
     double begin = snlrt_seconds();
-    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, n, SNLRT_ROWS_LAST, stop_if_interrupted, NULL,
-                                err));
+    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, n, 0, stop_if_interrupted, NULL, err));
     *out_seconds = snlrt_seconds() - begin;
     return SNLRT_OK;
 }

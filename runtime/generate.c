@@ -87,12 +87,12 @@ static SnlrtStatus block_done(void *user, const SnlrtBlock *block, SnlrtError *e
     return snlrt_interrupted() ? SNLRT_STOPPED : SNLRT_OK;
 }
 
-static SnlrtStatus process(Run *run, const int32_t *tokens, size_t n, SnlrtError *err)
+static SnlrtStatus process(Run *run, const int32_t *tokens, size_t n, unsigned flags,
+                           SnlrtError *err)
 {
+    if (run->logits.fd >= 0) flags |= SNLRT_RUN_ALL_ROWS;
     for (size_t i = 0; i < n; i++) snlrt_sampler_accept(run->sampler, tokens[i]);
-    return snlrt_session_run(run->session, tokens, (int64_t)n,
-                             run->logits.fd >= 0 ? SNLRT_ROWS_ALL : SNLRT_ROWS_LAST, block_done, run,
-                             err);
+    return snlrt_session_run(run->session, tokens, (int64_t)n, flags, block_done, run, err);
 }
 
 /* ---- one text ---- */
@@ -134,7 +134,7 @@ static SnlrtStatus generate_tokens(Run *run, SnlrtError *err)
         if (stats->n_generated == 1) stats->first_token = snlrt_seconds() - run->program->started;
         stats->end = end_after(run, o->n_predict);
         if (stats->end != SNLRT_END_NONE) return SNLRT_OK;
-        SNLRT_TRY(process(run, &id, 1, err));
+        SNLRT_TRY(process(run, &id, 1, SNLRT_RUN_TEXT, err));
         stats->n_steps++;
     }
 }
@@ -167,7 +167,7 @@ static SnlrtStatus run_text(Run *run, bool begins_text, SnlrtError *err)
     run->at_line_start = true;
     run->stats = (SnlrtStats){.n_prompt = (int64_t)run->prompt.n};
     double begin = snlrt_seconds();
-    SnlrtStatus status = process(run, run->prompt.at, run->prompt.n, err);
+    SnlrtStatus status = process(run, run->prompt.at, run->prompt.n, 0, err);
     double between = snlrt_seconds();
     run->stats.prompt_seconds = between - begin;
     if (status == SNLRT_OK) status = generate_tokens(run, err);

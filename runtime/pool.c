@@ -27,6 +27,7 @@ typedef struct Member {
 struct SnlrtBarrier {
     int64_t n_threads, n_rounds;
     uint32_t n_spins;
+    SnlrtFence fence;
     Member *members;        /* [n_threads] */
     SnlrtSignalWord *words; /* [n_threads][n_rounds] */
 };
@@ -55,8 +56,9 @@ static void meet(SnlrtBarrier *barrier, int64_t thread)
     for (int64_t r = 0, distance = 1; r < barrier->n_rounds; r++, distance *= 2) {
         int64_t from = thread - distance % n;
         if (from < 0) from += n;
-        snlrt_signal_raise(own + r, meeting);
-        snlrt_signal_wait(barrier->words + from * barrier->n_rounds + r, meeting, barrier->n_spins);
+        snlrt_signal_raise(own + r, meeting, barrier->fence);
+        snlrt_signal_wait(barrier->words + from * barrier->n_rounds + r, meeting, barrier->n_spins,
+                          barrier->fence);
     }
 }
 
@@ -70,7 +72,7 @@ static void *work(void *user)
     Worker *worker = user;
     SnlrtPool *pool = worker->pool;
     for (uint32_t n = 1;; n++) {
-        snlrt_signal_wait(&pool->start, n, pool->idle_spins);
+        snlrt_signal_wait(&pool->start, n, pool->idle_spins, pool->barrier.fence);
         if (!pool->job) return NULL;
         pool->job(pool->user, worker->thread);
         meet(&pool->barrier, worker->thread);
@@ -82,7 +84,7 @@ void snlrt_pool_run(SnlrtPool *pool, SnlrtJob *job, void *user)
     if (pool->n_threads > 1) {
         pool->job = job;
         pool->user = user;
-        snlrt_signal_raise(&pool->start, ++pool->n_jobs);
+        snlrt_signal_raise(&pool->start, ++pool->n_jobs, pool->barrier.fence);
     }
     job(user, 0);
     if (pool->n_threads > 1) meet(&pool->barrier, 0);
@@ -97,11 +99,12 @@ static void *alloc_lines(size_t n, size_t size)
 
 static SnlrtStatus barrier_init(SnlrtBarrier *barrier, int64_t n, uint32_t n_spins, SnlrtError *err)
 {
-    int64_t n_rounds = 0;
-    while (((int64_t)1 << n_rounds) < n) n_rounds++;
-    *barrier = (SnlrtBarrier){.n_threads = n, .n_rounds = n_rounds, .n_spins = n_spins};
+    *barrier = (SnlrtBarrier){.n_threads = n, .n_spins = n_spins};
+    if (n == 1) return SNLRT_OK;
+    barrier->fence = snlrt_signal_fence();
+    while (((int64_t)1 << barrier->n_rounds) < n) barrier->n_rounds++;
     barrier->members = alloc_lines((size_t)n, sizeof(Member));
-    barrier->words = alloc_lines((size_t)(n * (n_rounds ? n_rounds : 1)), sizeof(SnlrtSignalWord));
+    barrier->words = alloc_lines((size_t)(n * barrier->n_rounds), sizeof(SnlrtSignalWord));
     if (!barrier->members || !barrier->words)
         return snlrt_fail(err, SNLRT_MACHINE, "out of memory for %lld threads", (long long)n);
     return SNLRT_OK;
@@ -159,7 +162,7 @@ void snlrt_pool_destroy(SnlrtPool *pool)
 {
     if (!pool) return;
     pool->job = NULL;
-    if (pool->n_started) snlrt_signal_raise(&pool->start, ++pool->n_jobs);
+    if (pool->n_started) snlrt_signal_raise(&pool->start, ++pool->n_jobs, pool->barrier.fence);
     for (int64_t t = 1; t <= pool->n_started; t++) pthread_join(pool->workers[t].handle, NULL);
     free(pool->barrier.members);
     free(pool->barrier.words);

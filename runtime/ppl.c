@@ -63,8 +63,8 @@ static SnlrtStatus score_window(Score *s, const int32_t *tokens, int64_t n, int6
     s->first_scored = s->program->options.skip_half ? s->n_window / 2 : 0;
     s->n_windows++;
     snlrt_session_reset(s->session);
-    return snlrt_session_run(s->session, s->window, s->n_window - 1, SNLRT_ROWS_ALL, score_block, s,
-                             err);
+    return snlrt_session_run(s->session, s->window, s->n_window - 1,
+                             SNLRT_RUN_ALL_ROWS | SNLRT_RUN_TEXT, score_block, s, err);
 }
 
 static SnlrtStatus score_tokens(Score *s, const SnlrtIds *ids, SnlrtError *err)
@@ -111,6 +111,11 @@ static SnlrtStatus print_score(const Score *s, SnlrtError *err)
 static SnlrtStatus run_ppl(Score *s, SnlrtText *text, SnlrtIds *ids, SnlrtError *err)
 {
     const SnlrtProgram *p = s->program;
+    if (p->model->graphs[p->graph].flags & SNLRT_GRAPH_WARM)
+        return snlrt_fail(err, SNLRT_USAGE,
+                          "--ppl: mode %s starts each token from the states of the one before "
+                          "(init = warm), so a text has no perplexity of its own under it",
+                          p->model->graphs[p->graph].name);
     SNLRT_TRY(snlrt_read_text(p->options.ppl_file, MAX_TEXT_NBYTES, text, err));
     SNLRT_TRY(snlrt_program_session(p, &s->session, err));
     SNLRT_TRY(snlrt_program_encode(p, "", 0, SNLRT_ENCODE_TEMPLATE, &s->begin, err));

@@ -1,8 +1,9 @@
-/* runtime/pretokenize.c -- the PRETOKENIZE steps: a text becomes pieces that are encoded one by one.
+/* runtime/pretokenize.c -- the PRETOKENIZE steps: a text becomes pieces that are encoded one by
+ * one.
  *
- * Patterns run through PCRE2, with its just-in-time compiler where the machine allows it; a pattern that
- * needs more steps than the limit on some text makes encoding fail instead of hanging. Look-around does
- * not see beyond the piece that a step splits. */
+ * Patterns run through PCRE2, with its just-in-time compiler where the machine allows it; a
+ * pattern that needs more steps than the limit on some text makes encoding fail instead of
+ * hanging. Look-around does not see beyond the piece that a step splits. */
 #include "runtime/tokenizer_internal.h"
 
 #include "runtime/utf8.h"
@@ -18,18 +19,18 @@ enum { MATCH_LIMIT = 10 * 1000 * 1000, HEAP_LIMIT_KIB = 256 * 1024 };
 static const char word_pattern[] =
     "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200C}\\x{200D}\\x{24B6}-\\x{24E9}]";
 
-/* ---- patterns -------------------------------------------------------------------------------------- */
+/* ---- patterns ------------------------------------------------------------------------------ */
 
 /* In the patterns' own dialect ^ and $ match at every line. */
 static pcre2_code *compile(const char *pattern, size_t nbytes)
 {
     int error;
     PCRE2_SIZE place;
-    pcre2_code *regex =
-        pcre2_compile((PCRE2_SPTR)pattern, nbytes,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
-                      &place, NULL);
-    if (regex) pcre2_jit_compile(regex, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
+    pcre2_code *regex = pcre2_compile(
+        (PCRE2_SPTR)pattern, nbytes,
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &place, NULL);
+    if (regex)
+        pcre2_jit_compile(regex, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
     return regex;
 }
 
@@ -103,7 +104,7 @@ bool snlrt_tok_is_word(const SnlrtTokenizer *t, const char *text, size_t nbytes)
     return n > 0 && next_match(t, t->word_character, text, (size_t)n, 0, &begin, &end) == 1;
 }
 
-/* ---- pieces ---------------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------- */
 
 void snlrt_tok_pieces_deinit(SnlrtTokPieces *pieces)
 {
@@ -144,10 +145,11 @@ static int rewrite(SnlrtTokenizer *t, const SnlrtTokStep *step, bool starts,
     return 0;
 }
 
-/* ---- splits ---------------------------------------------------------------------------------------- */
+/* ---- splits -------------------------------------------------------------------------------- */
 
-/* Collects the parts of one piece. Parts come in order and alternate between matches and the rest, with
- * two matches in a row where nothing lies between; `behaviour` says which of them grow together. */
+/* Collects the parts of one piece. Parts come in order and alternate between matches and the
+ * rest, with two matches in a row where nothing lies between; `behaviour` says which of them grow
+ * together. */
 typedef struct Splitter {
     const SnlrtTokStep *step;
     SnlrtTokPieces *out;
@@ -172,14 +174,18 @@ static bool add_part(Splitter *s, size_t begin, size_t n, bool match)
     bool last = s->last_matched, ok = true;
     s->last_matched = match;
     switch (s->step->a) {
-    case SNLRT_TOK_REMOVED: return match || emit(s, begin, n, false);
-    case SNLRT_TOK_MERGED_WITH_PREVIOUS: return emit(s, begin, n, match && !last);
-    case SNLRT_TOK_CONTIGUOUS: return emit(s, begin, n, match == last);
+    case SNLRT_TOK_REMOVED:
+        return match || emit(s, begin, n, false);
+    case SNLRT_TOK_MERGED_WITH_PREVIOUS:
+        return emit(s, begin, n, match && !last);
+    case SNLRT_TOK_CONTIGUOUS:
+        return emit(s, begin, n, match == last);
     case SNLRT_TOK_MERGED_WITH_NEXT:
         ok = emit(s, begin, n, !match && s->open_match);
         s->open_match = match;
         return ok;
-    default: return emit(s, begin, n, false);
+    default:
+        return emit(s, begin, n, false);
     }
 }
 

@@ -144,14 +144,22 @@ static void call_step(void *user, int64_t thread)
     call->step(call->ctx, thread);
 }
 
+/* One token alone is the decode step's, unless prompts have a function of their own and this is one. */
+static SnlrtStep *step_for(const SnlrtGraph *graph, int64_t n, unsigned flags)
+{
+    bool prompt = (graph->flags & SNLRT_GRAPH_PROMPT) && !(flags & SNLRT_RUN_TEXT);
+    return n == 1 && !prompt ? graph->decode : graph->prefill;
+}
+
 /* One call of a step: T = n tokens, logits of rows [tail_row, n). */
-static void run_block(SnlrtSession *s, const int32_t *tokens, int64_t n, int64_t tail_row)
+static void run_block(SnlrtSession *s, const int32_t *tokens, int64_t n, int64_t tail_row,
+                      unsigned flags)
 {
     s->ctx.args[PARAM_TOKENS].ptr = (void *)(uintptr_t)tokens; /* steps only read them */
     s->ctx.args[PARAM_POS].index = s->pos;
     s->ctx.n_tokens = n;
     s->ctx.tail_row = tail_row;
-    Call call = {n == 1 ? s->graph->decode : s->graph->prefill, &s->ctx};
+    Call call = {step_for(s->graph, n, flags), &s->ctx};
     snlrt_pool_run(s->pool, call_step, &call);
     int64_t n_rows = n - tail_row;
     s->last_logits = n_rows ? s->logits + (n_rows - 1) * s->model->vocab : NULL;
@@ -174,25 +182,28 @@ static SnlrtStatus check_tokens(const SnlrtSession *s, const int32_t *tokens, in
     return SNLRT_OK;
 }
 
-/* Tokens per call when every row's logits are wanted. */
-static int64_t block_of_all_rows(const SnlrtSession *s)
+/* Tokens per call. */
+static int64_t block_of_run(const SnlrtSession *s, int64_t n, unsigned flags)
 {
+    int64_t block = s->block < n ? s->block : n;
+    if ((s->graph->flags & SNLRT_GRAPH_PROMPT) && (flags & SNLRT_RUN_TEXT)) return 1;
+    if (!(flags & SNLRT_RUN_ALL_ROWS)) return block;
     int64_t fits = ALL_ROWS_BYTES / (s->model->vocab * (int64_t)sizeof(float));
     if (fits < 1) fits = 1;
-    return fits < s->block ? fits : s->block;
+    return fits < block ? fits : block;
 }
 
-SnlrtStatus snlrt_session_run(SnlrtSession *s, const int32_t *tokens, int64_t n, SnlrtRows rows,
+SnlrtStatus snlrt_session_run(SnlrtSession *s, const int32_t *tokens, int64_t n, unsigned flags,
                               SnlrtBlockSink *sink, void *user, SnlrtError *err)
 {
     SNLRT_TRY(check_tokens(s, tokens, n, err));
-    int64_t block = rows == SNLRT_ROWS_ALL ? block_of_all_rows(s) : s->block;
-    if (block > n) block = n;
-    if (rows == SNLRT_ROWS_ALL) SNLRT_TRY(reserve_logits(s, block, err));
+    bool all = flags & SNLRT_RUN_ALL_ROWS;
+    int64_t block = block_of_run(s, n, flags);
+    if (all) SNLRT_TRY(reserve_logits(s, block, err));
     for (int64_t i = 0; i < n;) {
         int64_t n_tokens = n - i < block ? n - i : block;
-        int64_t tail = rows == SNLRT_ROWS_ALL ? 0 : i + n_tokens == n ? n_tokens - 1 : n_tokens;
-        run_block(s, tokens + i, n_tokens, tail);
+        int64_t tail = all ? 0 : i + n_tokens == n ? n_tokens - 1 : n_tokens;
+        run_block(s, tokens + i, n_tokens, tail, flags);
         SnlrtBlock done = {.pos = s->pos,
                            .n_tokens = n_tokens,
                            .first_row = s->pos + tail,

@@ -36,16 +36,18 @@ typedef struct SnlrtBlock {
 /* Anything but SNLRT_OK ends the run with that status. */
 typedef SnlrtStatus SnlrtBlockSink(void *user, const SnlrtBlock *block, SnlrtError *err);
 
-typedef enum SnlrtRows {
-    SNLRT_ROWS_LAST, /* logits of the last token only */
-    SNLRT_ROWS_ALL   /* of every token */
-} SnlrtRows;
+enum {
+    SNLRT_RUN_ALL_ROWS = 1, /* logits of every token, not only of the last one */
+    /* The tokens are text whose every token counts (generated, or scored), not a prompt. The same unless
+     * the mode has another function for prompts (SNLRT_GRAPH_PROMPT): then they go one by one. */
+    SNLRT_RUN_TEXT = 2
+};
 
-/* Processes n >= 1 tokens at the current position, block by block, each followed by sink (may be NULL).
- * Ids must be below vocab. SNLRT_INPUT, before anything runs, when they do not fit into the context
- * or an id is out of range. */
+/* Processes n >= 1 tokens at the current position, block by block, each followed by sink (may be NULL);
+ * `flags`: SNLRT_RUN_*. Ids must be below vocab. SNLRT_INPUT, before anything runs, when they do not fit
+ * into the context or an id is out of range. */
 SnlrtStatus snlrt_session_run(SnlrtSession *session, const int32_t *tokens, int64_t n,
-                              SnlrtRows rows, SnlrtBlockSink *sink, void *user, SnlrtError *err);
+                              unsigned flags, SnlrtBlockSink *sink, void *user, SnlrtError *err);
 
 /* Logits [vocab] of the last token processed; NULL before the first. They may be written to until the
  * next run. */

@@ -1,9 +1,10 @@
-/* runtime/signal_word.c -- spinning and sleeping (Linux futex). */
+/* runtime/signal_word.c -- spinning and sleeping (Linux futex and membarrier). */
 #include "runtime/signal_word.h"
 
 #include <assert.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -27,17 +28,31 @@ static void futex(SnlrtSignalWord *word, int op, uint32_t value)
     syscall(SYS_futex, &word->value, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
-void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value)
+SnlrtFence snlrt_signal_fence(void)
 {
-    /* Sequentially consistent on both sides: either we see the sleeper, or it sees the value. */
-    atomic_store_explicit(&word->value, value, memory_order_seq_cst);
-    if (atomic_load_explicit(&word->n_sleepers, memory_order_seq_cst))
-        futex(word, FUTEX_WAKE, INT_MAX);
+    long done = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    return done == 0 ? SNLRT_FENCE_SLEEPER : SNLRT_FENCE_BOTH;
 }
 
-static void sleep_until(SnlrtSignalWord *word, uint32_t value)
+void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value, SnlrtFence fence)
+{
+    uint32_t n_sleepers;
+    if (fence == SNLRT_FENCE_SLEEPER) {
+        atomic_store_explicit(&word->value, value, memory_order_release);
+        atomic_signal_fence(memory_order_seq_cst); /* the processor may reorder, the compiler not */
+        n_sleepers = atomic_load_explicit(&word->n_sleepers, memory_order_relaxed);
+    } else {
+        atomic_store_explicit(&word->value, value, memory_order_seq_cst);
+        n_sleepers = atomic_load_explicit(&word->n_sleepers, memory_order_seq_cst);
+    }
+    if (n_sleepers) futex(word, FUTEX_WAKE, INT_MAX);
+}
+
+static void sleep_until(SnlrtSignalWord *word, uint32_t value, SnlrtFence fence)
 {
     atomic_fetch_add_explicit(&word->n_sleepers, 1, memory_order_seq_cst);
+    if (fence == SNLRT_FENCE_SLEEPER)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     for (;;) {
         uint32_t now = atomic_load_explicit(&word->value, memory_order_seq_cst);
         if ((int32_t)(now - value) >= 0) break;
@@ -46,7 +61,7 @@ static void sleep_until(SnlrtSignalWord *word, uint32_t value)
     atomic_fetch_sub_explicit(&word->n_sleepers, 1, memory_order_relaxed);
 }
 
-void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins)
+void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins, SnlrtFence fence)
 {
     for (uint32_t i = 0; i < n_spins; i++) {
         if (snlrt_signal_reached(word, value)) return;
@@ -56,5 +71,5 @@ void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins)
         if (snlrt_signal_reached(word, value)) return;
         sched_yield();
     }
-    sleep_until(word, value);
+    sleep_until(word, value, fence);
 }

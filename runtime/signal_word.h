@@ -1,8 +1,13 @@
 /* runtime/signal_word.h -- one number that only grows, which one thread raises and others wait for.
  *
- * The word has its own pair of cache lines. A waiter spins a bounded number of times, yields a few
- * times, and then sleeps in the kernel; who raises the word makes a system call only if somebody
- * sleeps. Numbers are compared modulo 2^32, so waiters may lag by less than 2^31. */
+ * A waiter spins a bounded number of times, yields a few times, and then sleeps in the kernel; who raises
+ * the word makes a system call only if somebody sleeps. Numbers are compared modulo 2^32, so waiters may
+ * lag by less than 2^31.
+ *
+ * Raising writes the number and then asks whether anybody sleeps; a sleeper says so and then looks at the
+ * number. One of the two must see the other, which takes a full fence on both sides, or (membarrier) a
+ * single one on the sleeper's side that the kernel applies to all threads: then raising costs nothing
+ * beyond the store. */
 #ifndef SNLRT_SIGNAL_WORD_H
 #define SNLRT_SIGNAL_WORD_H
 
@@ -11,14 +16,23 @@
 #include <stdint.h>
 
 typedef struct SnlrtSignalWord {
-    _Alignas(128) _Atomic uint32_t value; /* futex word */
-    _Atomic uint32_t n_sleepers;
+    _Alignas(128) _Atomic uint32_t value;      /* futex word; its own pair of cache lines */
+    _Alignas(128) _Atomic uint32_t n_sleepers; /* on another one: raising reads it, and it rarely changes */
 } SnlrtSignalWord;
 
+typedef enum SnlrtFence {
+    SNLRT_FENCE_BOTH,   /* works everywhere */
+    SNLRT_FENCE_SLEEPER /* the kernel's membarrier */
+} SnlrtFence;
+
+/* What this process can use; all words must be used with the same answer. Cheapest before there are
+ * threads. */
+SnlrtFence snlrt_signal_fence(void);
+
 /* Sets the word to `value`; what was written before is visible to those who see it. */
-void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value);
+void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value, SnlrtFence fence);
 /* Returns when the word has reached `value`, after at most `n_spins` looks before giving way. */
-void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins);
+void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins, SnlrtFence fence);
 
 static inline bool snlrt_signal_reached(SnlrtSignalWord *word, uint32_t value)
 {

@@ -1,5 +1,5 @@
-/* runtime/tokenizer.c -- opens a tokenizer blob: every offset, id and order that the other files rely
- * on is checked here, once. */
+/* runtime/tokenizer.c -- opens a tokenizer blob: every offset, id and order that the other files
+ * rely on is checked here, once. */
 #include "runtime/tokenizer_internal.h"
 
 #include "runtime/utf8.h"
@@ -42,11 +42,12 @@ SnlrtTokString snlrt_tok_text(const SnlrtTokenizer *t, uint32_t id)
     return (SnlrtTokString){(const char *)t->section[SNLRT_TOK_TEXT].at + begin, end - begin};
 }
 
-/* ---- checks ------------------------------------------------------------------------------------- */
+/* ---- checks -------------------------------------------------------------------------------- */
 
 static int check_header(SnlrtTokenizer *t, const uint8_t *blob, size_t nbytes)
 {
-    if (nbytes < SNLRT_TOK_HEADER_BYTES || memcmp(blob, SNLRT_TOK_MAGIC, SNLRT_TOK_MAGIC_BYTES) != 0)
+    if (nbytes < SNLRT_TOK_HEADER_BYTES ||
+        memcmp(blob, SNLRT_TOK_MAGIC, SNLRT_TOK_MAGIC_BYTES) != 0)
         return broken(t, "tokenizer: no blob of this version");
     const uint8_t *words = blob + SNLRT_TOK_MAGIC_BYTES;
     uint32_t kind = snlrt_tok_u32(words + 4 * SNLRT_TOK_WORD_KIND);
@@ -68,7 +69,8 @@ static int check_header(SnlrtTokenizer *t, const uint8_t *blob, size_t nbytes)
     return 0;
 }
 
-/* n + 1 ascending indices from 0 to the length of `target`, none further than `step` from the last. */
+/* n + 1 ascending indices from 0 to the length of `target`, none further than `step` from the
+ * last. */
 static bool is_index(const SnlrtTokenizer *t, int section, int target, uint32_t step)
 {
     if (t->section[section].n != t->n_ids + 1) return false;
@@ -103,8 +105,8 @@ static int check_vocabulary(SnlrtTokenizer *t)
         return broken(t, "tokenizer: broken vocabulary");
     uint32_t slots = t->section[SNLRT_TOK_HASH].n, free_slots = 0;
     /* A free slot ends every search. */
-    if (slots == 0 || (slots & (slots - 1)) != 0 || !are_ids(t, SNLRT_TOK_HASH, true, &free_slots) ||
-        free_slots == 0)
+    if (slots == 0 || (slots & (slots - 1)) != 0 ||
+        !are_ids(t, SNLRT_TOK_HASH, true, &free_slots) || free_slots == 0)
         return broken(t, "tokenizer: broken index of the vocabulary");
     if (t->section[SNLRT_TOK_BYTES].n != 256 || !are_ids(t, SNLRT_TOK_BYTES, true, NULL))
         return broken(t, "tokenizer: broken table of bytes");
@@ -132,13 +134,15 @@ static int check_merges(SnlrtTokenizer *t)
     return 0;
 }
 
+/* Texts of steps and added tokens go into the text that patterns run over, which must stay UTF-8:
+ * PCRE2 is told not to check it again. */
 static bool string_at(const SnlrtTokenizer *t, const uint8_t *words, SnlrtTokString *out)
 {
     SnlrtTokSpan strings = t->section[SNLRT_TOK_STRINGS];
     uint32_t offset = snlrt_tok_u32(words), n = snlrt_tok_u32(words + 4);
     if (offset > strings.n || n > strings.n - offset || n > SNLRT_TOK_MAX_TOKEN_BYTES) return false;
     *out = (SnlrtTokString){(const char *)strings.at + offset, n};
-    return true;
+    return snlrt_utf8_valid(out->at, n);
 }
 
 static bool step_fits(const SnlrtTokStep *step, int section)
@@ -146,8 +150,10 @@ static bool step_fits(const SnlrtTokStep *step, int section)
     uint32_t code;
     switch (step->kind) {
     case SNLRT_TOK_PREPEND:
-    case SNLRT_TOK_NFC: return section == SNLRT_TOK_NORMALIZE;
-    case SNLRT_TOK_REPLACE: return true;
+    case SNLRT_TOK_NFC:
+        return section == SNLRT_TOK_NORMALIZE;
+    case SNLRT_TOK_REPLACE:
+        return true;
     case SNLRT_TOK_PREPEND_UNLESS:
         return section == SNLRT_TOK_PRETOKENIZE && step->a <= SNLRT_TOK_PREPEND_FIRST;
     case SNLRT_TOK_SPLIT_REGEX:
@@ -156,11 +162,13 @@ static bool step_fits(const SnlrtTokStep *step, int section)
                step->b <= 1;
     case SNLRT_TOK_DROP_FIRST:
     case SNLRT_TOK_BYTE_TOKENS:
-    case SNLRT_TOK_SEPARATE: return section == SNLRT_TOK_DECODE;
+    case SNLRT_TOK_SEPARATE:
+        return section == SNLRT_TOK_DECODE;
     case SNLRT_TOK_STRIP: /* s: one character */
         return section == SNLRT_TOK_DECODE && step->s.n > 0 &&
                snlrt_utf8_decode(step->s.at, step->s.n, &code) == (int)step->s.n;
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -222,7 +230,7 @@ static int check_nfc(SnlrtTokenizer *t)
     return 0;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static int open_blob(SnlrtTokenizer *t, const uint8_t *blob, size_t nbytes)
 {
@@ -268,9 +276,15 @@ void snlrt_tokenizer_destroy(SnlrtTokenizer *t)
     free(t);
 }
 
-SnlrtTokenizerKind snlrt_tokenizer_kind(const SnlrtTokenizer *t) { return t->kind; }
+SnlrtTokenizerKind snlrt_tokenizer_kind(const SnlrtTokenizer *t)
+{
+    return t->kind;
+}
 
-int32_t snlrt_tokenizer_n_ids(const SnlrtTokenizer *t) { return (int32_t)t->n_ids; }
+int32_t snlrt_tokenizer_n_ids(const SnlrtTokenizer *t)
+{
+    return (int32_t)t->n_ids;
+}
 
 bool snlrt_tokenizer_is_special(const SnlrtTokenizer *t, int32_t id)
 {
@@ -278,4 +292,7 @@ bool snlrt_tokenizer_is_special(const SnlrtTokenizer *t, int32_t id)
            (snlrt_tok_marks(t, (uint32_t)id) & SNLRT_TOK_MARK_SPECIAL);
 }
 
-const char *snlrt_tokenizer_error(const SnlrtTokenizer *t) { return t->error; }
+const char *snlrt_tokenizer_error(const SnlrtTokenizer *t)
+{
+    return t->error;
+}

@@ -1,13 +1,13 @@
 /* runtime/tokenizer.h -- text to token ids and back, from the blob that snlpc made.
  *
- * The blob (runtime/tokenizer_blob.h) is read in place: it must stay where it is, unchanged, for as
- * long as the tokenizer lives; it may lie at any address. It is checked once, in create; after that no
- * text and no id can lead out of it. Encoding and decoding give what Hugging Face's tokenizers give for
- * the same tokenizer.json.
+ * The blob (runtime/tokenizer_blob.h) is read in place: it must stay where it is, unchanged, for
+ * as long as the tokenizer lives; it may lie at any address. It is checked once, in create; after
+ * that no text and no id can lead out of it. Encoding and decoding give what Hugging Face's
+ * tokenizers give for the same tokenizer.json (decoding of broken sequences: tokenizer_decode.c).
  *
- * Functions that can fail return 0 or one of the codes below (exit codes of the program); the message
- * is a static string. Nothing is printed and nothing exits. One thread at a time per tokenizer; a
- * SnlrtDecoder belongs to its stream. C11, libc and PCRE2. */
+ * Functions that can fail return 0 or one of the codes below (exit codes of the program); the
+ * message is a static string. Nothing is printed and nothing exits. One thread at a time per
+ * tokenizer; a SnlrtDecoder belongs to its stream. C11, libc and PCRE2. */
 #ifndef SNLRT_TOKENIZER_H
 #define SNLRT_TOKENIZER_H
 
@@ -41,8 +41,8 @@ typedef struct SnlrtText {
 void snlrt_ids_deinit(SnlrtIds *ids);
 void snlrt_text_deinit(SnlrtText *text);
 
-/* `blob` NULL or nbytes 0 gives a tokenizer of kind NONE. On failure *out is NULL and *out_error says
- * what is wrong. */
+/* `blob` NULL or nbytes 0 gives a tokenizer of kind NONE. On failure *out is NULL and *out_error
+ * says what is wrong. */
 int snlrt_tokenizer_create(const void *blob, size_t nbytes, SnlrtTokenizer **out,
                            const char **out_error);
 void snlrt_tokenizer_destroy(SnlrtTokenizer *tokenizer); /* NULL is fine */
@@ -63,17 +63,18 @@ enum {
     SNLRT_ENCODE_DEFAULT = SNLRT_ENCODE_TEMPLATE | SNLRT_ENCODE_SPECIAL
 };
 /* Appends the ids of `text` to `ids`. Broken UTF-8 is read as U+FFFD, one for each maximal broken
- * sequence (not by kind BYTE, which takes any bytes). An empty text gives the template's ids only. */
+ * sequence (not by kind BYTE, which takes any bytes). An empty text gives the template's ids
+ * only. */
 int snlrt_tokenizer_encode(SnlrtTokenizer *tokenizer, const char *text, size_t nbytes,
                            unsigned flags, SnlrtIds *ids);
 
 enum {
     SNLRT_DECODE_SPECIAL = 1, /* write special tokens too; they are left out otherwise */
-    SNLRT_DECODE_CONTINUE = 2 /* text came before: the first token is not the beginning of a text, so
-                                 that its leading space stays */
+    SNLRT_DECODE_CONTINUE = 2 /* text came before: the first token is not the beginning of a text,
+                                 so that its leading space stays */
 };
-/* A stream of ids becoming text. Only whole UTF-8 characters come out; the bytes of an unfinished one
- * are held back. Broken sequences become U+FFFD. */
+/* A stream of ids becoming text. Only whole UTF-8 characters come out; the bytes of an unfinished
+ * one are held back. Broken sequences become U+FFFD. */
 typedef struct SnlrtDecoder {
     const SnlrtTokenizer *tokenizer;
     unsigned flags;

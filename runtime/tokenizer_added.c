@@ -1,7 +1,9 @@
-/* runtime/tokenizer_added.c -- added tokens ("<|im_end|>", runs of spaces, ...) written out in the text.
+/* runtime/tokenizer_added.c -- added tokens ("<|im_end|>", runs of spaces, ...) written out in
+ * the text.
  *
  * Those that are not "normalized" are looked for in the text as it came; the others, themselves
- * normalised, in the normalised text between the former. Leftmost match first, longest at its place. */
+ * normalised, in the normalised text between the former. Leftmost match first, longest at its
+ * place. */
 #include "runtime/tokenizer_internal.h"
 
 #include "runtime/utf8.h"
@@ -9,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the sets -------------------------------------------------------------------------------------- */
+/* ---- the sets ------------------------------------------------------------------------------ */
 
 static int compare_text(SnlrtTokString a, SnlrtTokString b)
 {
@@ -54,8 +56,8 @@ static int normalize_texts(SnlrtTokenizer *t, SnlrtTokAddedSet *set)
     SnlrtTokAddedSet placed = {.at = set->at, .normalized = set->normalized};
     for (uint32_t i = 0; i < set->n && !code; i++) {
         SnlrtTokAdded added = set->at[i];
-        added.text = (SnlrtTokString){set->normalized.at + begin[i],
-                                      (uint32_t)(begin[i + 1] - begin[i])};
+        added.text =
+            (SnlrtTokString){set->normalized.at + begin[i], (uint32_t)(begin[i + 1] - begin[i])};
         add_to_set(&placed, added);
     }
     free(begin);
@@ -74,14 +76,14 @@ int snlrt_tok_added_create(SnlrtTokenizer *t)
         const uint8_t *words = span.at + 16 * (size_t)i;
         uint32_t marks = snlrt_tok_u32(words + 4);
         const char *strings = (const char *)t->section[SNLRT_TOK_STRINGS].at;
-        SnlrtTokAdded added = {(int32_t)snlrt_tok_u32(words), marks,
+        SnlrtTokAdded added = {(int32_t)snlrt_tok_u32(words),
+                               marks,
                                {strings + snlrt_tok_u32(words + 8), snlrt_tok_u32(words + 12)}};
         add_to_set(sets[marks & SNLRT_TOK_ADDED_NORMALIZED ? 1 : 0], added);
     }
     int code = normalize_texts(t, &t->normalized_added);
     if (code) return code;
-    for (int i = 0; i < 2; i++)
-        qsort(sets[i]->at, sets[i]->n, sizeof *sets[i]->at, compare_added);
+    for (int i = 0; i < 2; i++) qsort(sets[i]->at, sets[i]->n, sizeof *sets[i]->at, compare_added);
     return 0;
 }
 
@@ -92,7 +94,7 @@ void snlrt_tok_added_destroy(SnlrtTokenizer *t)
     snlrt_text_deinit(&t->normalized_added.normalized);
 }
 
-/* ---- the search ------------------------------------------------------------------------------------ */
+/* ---- the search ---------------------------------------------------------------------------- */
 
 static bool is_allowed(const SnlrtTokAdded *added, unsigned flags)
 {
@@ -114,7 +116,8 @@ static uint32_t lower_bound(const SnlrtTokAddedSet *set, uint32_t low, uint32_t 
     return low;
 }
 
-/* The longest token at text[0, nbytes): the range of tokens that agree so far narrows byte by byte. */
+/* The longest token at text[0, nbytes): the range of tokens that agree so far narrows byte by
+ * byte. */
 static const SnlrtTokAdded *longest_at(const SnlrtTokAddedSet *set, const char *text, size_t nbytes)
 {
     const SnlrtTokAdded *best = NULL;

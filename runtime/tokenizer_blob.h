@@ -1,13 +1,14 @@
-/* runtime/tokenizer_blob.h -- the bytes between compiler/frontend/tokenizer_blob.c, which writes them,
- * and runtime/tokenizer.c, which checks and reads them. Private to those two.
+/* runtime/tokenizer_blob.h -- the bytes between compiler/frontend/tokenizer_blob.c, which writes
+ * them, and runtime/tokenizer.c, which checks and reads them. Private to those two.
  *
- *     "SNLTOK01" | u32 kind, n_ids, unknown id, flags | u32 offset and bytes of each section | sections
+ *     "SNLTOK01" | u32 kind, n_ids, unknown id, flags | u32 offset, bytes of each section | sections
  *
- * All numbers are little-endian u32 unless said; sections start at multiples of 8 from the beginning of
- * the blob, in the order of the table, and do not overlap. Kind BYTE has empty sections.
+ * All numbers are little-endian u32 unless said; sections start at multiples of 8 from the
+ * beginning of the blob, in the order of the table, and do not overlap. Kind BYTE has empty
+ * sections.
  *
- * Pieces of text (tokens, patterns) are byte strings. In a byte-level tokenizer the token texts are
- * already the bytes that a token stands for, not their printable stand-ins. */
+ * Pieces of text (tokens, patterns) are byte strings. In a byte-level tokenizer the token texts
+ * are already the bytes that a token stands for, not their printable stand-ins. */
 #ifndef SNLRT_TOKENIZER_BLOB_H
 #define SNLRT_TOKENIZER_BLOB_H
 
@@ -54,7 +55,7 @@ enum {
     SECTION(PRETOKENIZE, 28, "steps")                                                              \
     SECTION(DECODE, 28, "steps")                                                                   \
     SECTION(NFC_CLASS, 8, "code point, combining class != 0; ascending")                           \
-    SECTION(NFC_DECOMPOSE, 24, "code point, length, up to 4 code points: full canonical; ascending") \
+    SECTION(NFC_DECOMPOSE, 24, "code point, length, its 1 to 4 parts in full; ascending")          \
     SECTION(NFC_COMPOSE, 12, "first, second, composed; ascending")                                 \
     SECTION(STRINGS, 1, "texts of steps and added tokens")
 
@@ -93,7 +94,7 @@ enum {
     SNLRT_TOK_REPLACE,     /* each s by t (also in PRETOKENIZE, and in DECODE per token) */
     SNLRT_TOK_NFC,
     /* PRETOKENIZE */
-    SNLRT_TOK_PREPEND_UNLESS, /* s before a piece that does not begin with s; a: SNLRT_TOK_PREPEND_* */
+    SNLRT_TOK_PREPEND_UNLESS, /* s before a piece that does not begin with it; a: when (below) */
     SNLRT_TOK_SPLIT_REGEX,    /* matches of pattern s; a: behaviour, b: 1 = what does not match */
     SNLRT_TOK_SPLIT_LITERAL,  /* the same, s literally */
     /* DECODE */

@@ -1,9 +1,9 @@
 /* runtime/tokenizer_bpe.c -- byte pair encoding of one piece.
  *
- * The piece becomes a list of symbols (bytes or characters); of all neighbouring pairs that have a merge
- * the one of the lowest rank, leftmost first, is joined until none is left. A heap of candidates over a
- * linked list makes that O(n log n); candidates whose symbols have changed meanwhile are recognised when
- * they come up, by the token that they would make. */
+ * The piece becomes a list of symbols (bytes or characters); of all neighbouring pairs that have
+ * a merge the one of the lowest rank, leftmost first, is joined until none is left. A heap of
+ * candidates over a linked list makes that O(n log n); candidates whose symbols have changed
+ * meanwhile are recognised when they come up, by the token that they would make. */
 #include "runtime/tokenizer_internal.h"
 
 #include "runtime/utf8.h"
@@ -30,7 +30,7 @@ void snlrt_tok_bpe_deinit(SnlrtTokBpe *scratch)
     *scratch = (SnlrtTokBpe){0};
 }
 
-/* ---- the first symbols ---------------------------------------------------------------------------- */
+/* ---- the first symbols --------------------------------------------------------------------- */
 
 static bool add_symbol(SnlrtTokBpe *bpe, uint32_t id)
 {
@@ -43,7 +43,8 @@ static bool add_symbol(SnlrtTokBpe *bpe, uint32_t id)
     return true;
 }
 
-/* All bytes of a character as byte tokens; *out_spelt = false, and nothing added, if one is missing. */
+/* All bytes of a character as byte tokens; *out_spelt = false, and nothing added, if one is
+ * missing. */
 static bool spell_bytes(const SnlrtTokenizer *t, SnlrtTokBpe *bpe, const char *text, unsigned n,
                         bool *out_spelt)
 {
@@ -56,8 +57,8 @@ static bool spell_bytes(const SnlrtTokenizer *t, SnlrtTokBpe *bpe, const char *t
     return true;
 }
 
-/* The order in which unknowns are written is that of Hugging Face's BPE: one is kept back until the next
- * known character (or unknown one, unless they fuse), and spelt-out bytes pass it by. */
+/* The order in which unknowns are written is that of Hugging Face's BPE: one is kept back until
+ * the next known character (or unknown one, unless they fuse), and spelt-out bytes pass it by. */
 static bool add_symbols(const SnlrtTokenizer *t, SnlrtTokBpe *bpe, const char *piece, size_t nbytes)
 {
     bool by_bytes = t->flags & SNLRT_TOK_BYTE_LEVEL, unknown = false;
@@ -87,7 +88,7 @@ static bool add_symbols(const SnlrtTokenizer *t, SnlrtTokBpe *bpe, const char *p
     return true;
 }
 
-/* ---- merging -------------------------------------------------------------------------------------- */
+/* ---- merging ------------------------------------------------------------------------------- */
 
 /* The merge of two tokens, or NULL: binary search among those of the left one. */
 static const uint8_t *find_merge(const SnlrtTokenizer *t, uint32_t left, uint32_t right)
@@ -118,7 +119,8 @@ static void sift_down(SnlrtTokBpe *bpe, size_t hole)
     for (;;) {
         size_t child = 2 * hole + 1;
         if (child >= bpe->n_heap) break;
-        if (child + 1 < bpe->n_heap && comes_before(bpe->heap[child + 1], bpe->heap[child])) child++;
+        if (child + 1 < bpe->n_heap && comes_before(bpe->heap[child + 1], bpe->heap[child]))
+            child++;
         if (!comes_before(bpe->heap[child], moving)) break;
         bpe->heap[hole] = bpe->heap[child];
         hole = child;
@@ -186,8 +188,7 @@ int snlrt_tok_bpe(SnlrtTokenizer *t, const char *piece, size_t nbytes, SnlrtTokB
 {
     if (t->flags & SNLRT_TOK_IGNORE_MERGES) {
         uint32_t whole = snlrt_tok_lookup(t, piece, nbytes);
-        if (whole != SNLRT_TOK_NONE)
-            return snlrt_ids_push(out, whole) ? 0 : snlrt_tok_no_memory(t);
+        if (whole != SNLRT_TOK_NONE) return snlrt_ids_push(out, whole) ? 0 : snlrt_tok_no_memory(t);
     }
     bpe->n_symbols = 0;
     bpe->n_heap = 0;

@@ -2,9 +2,9 @@
  *
  *     id -> bytes of the token -> whole characters -> leading and trailing strip -> text
  *
- * With byte tokens (<0xHH>) a broken sequence gives one U+FFFD for each of its bytes, in a byte-level
- * vocabulary one for each maximal broken sequence. Characters that are whole before a broken one in the
- * same run of byte tokens are kept: a stream cannot take them back. */
+ * With byte tokens (<0xHH>) a broken sequence gives one U+FFFD for each of its bytes, in a
+ * byte-level vocabulary one for each maximal broken sequence. Characters that are whole before a
+ * broken one in the same run of byte tokens are kept: a stream cannot take them back. */
 #include "runtime/tokenizer_internal.h"
 
 #include "runtime/utf8.h"
@@ -28,7 +28,7 @@ void snlrt_decoder_init(SnlrtDecoder *d, const SnlrtTokenizer *tokenizer, unsign
     if (strip && !d->begun) d->strip_start = strip->a;
 }
 
-/* ---- characters out ------------------------------------------------------------------------------- */
+/* ---- characters out ------------------------------------------------------------------------ */
 
 static bool put_held(SnlrtDecoder *d, const SnlrtTokStep *strip, uint32_t keep, SnlrtText *out)
 {
@@ -90,7 +90,7 @@ static bool put_bytes(SnlrtDecoder *d, const char *bytes, size_t n, SnlrtText *o
     return true;
 }
 
-/* ---- tokens --------------------------------------------------------------------------------------- */
+/* ---- tokens -------------------------------------------------------------------------------- */
 
 /* The per-token steps on a token's text, into `text`. */
 static bool token_text(const SnlrtDecoder *d, uint32_t id, SnlrtText *text)

@@ -33,17 +33,6 @@ static bool repair(const char *text, size_t nbytes, SnlrtText *out)
     return true;
 }
 
-static bool is_valid(const char *text, size_t nbytes)
-{
-    for (size_t at = 0; at < nbytes;) {
-        uint32_t code;
-        int n = snlrt_utf8_decode(text + at, nbytes - at, &code);
-        if (n <= 0) return false;
-        at += (size_t)n;
-    }
-    return true;
-}
-
 static int encode_pieces(Encoder *e, const char *text, size_t nbytes, bool starts)
 {
     int code = snlrt_pretokenize(e->t, text, nbytes, starts, &e->pieces);
@@ -85,7 +74,7 @@ static int encode_text(Encoder *e, const char *text, size_t nbytes)
 {
     SnlrtText repaired = {0};
     int code = 0;
-    if (!is_valid(text, nbytes)) {
+    if (!snlrt_utf8_valid(text, nbytes)) {
         if (!repair(text, nbytes, &repaired)) code = snlrt_tok_no_memory(e->t);
         text = repaired.at;
         nbytes = repaired.n;
@@ -116,7 +105,8 @@ int snlrt_tokenizer_encode(SnlrtTokenizer *t, const char *text, size_t nbytes, u
                            SnlrtIds *ids)
 {
     if (t->kind == SNLRT_TOKENIZER_NONE)
-        return snlrt_tok_fail(t, SNLRT_TOKEN_BAD_INPUT, "the model has no tokenizer; give token ids");
+        return snlrt_tok_fail(t, SNLRT_TOKEN_BAD_INPUT,
+                              "the model has no tokenizer; give token ids");
     if (t->kind == SNLRT_TOKENIZER_BYTE) return encode_bytes(t, text, nbytes, ids);
     if (nbytes > INT32_MAX)
         return snlrt_tok_fail(t, SNLRT_TOKEN_BAD_INPUT, "the text is longer than 2 GiB");

@@ -79,7 +79,7 @@ static inline uint32_t snlrt_tok_marks(const SnlrtTokenizer *t, uint32_t id)
 }
 SnlrtTokString snlrt_tok_text(const SnlrtTokenizer *t, uint32_t id);
 
-/* ---- growing arrays; false: out of memory -------------------------------------------------------- */
+/* ---- growing arrays; false: out of memory -------------------------------------------------- */
 bool snlrt_ids_push(SnlrtIds *ids, uint32_t id);
 bool snlrt_text_append(SnlrtText *text, const char *bytes, size_t nbytes);
 /* Room for `n` elements of `size` bytes in *inout_at with capacity *inout_cap. */
@@ -91,7 +91,7 @@ bool snlrt_text_replace(SnlrtText *out, const char *text, size_t nbytes, SnlrtTo
 /* First place of `s` in text[from, nbytes), nbytes if there is none. */
 size_t snlrt_text_find(const char *text, size_t nbytes, size_t from, SnlrtTokString s);
 
-/* ---- stages; 0 or a code of tokenizer.h, message in t->error -------------------------------------- */
+/* ---- stages; 0 or a code of tokenizer.h, message in t->error ------------------------------- */
 int snlrt_tok_fail(SnlrtTokenizer *t, int code, const char *message);
 int snlrt_tok_no_memory(SnlrtTokenizer *t);
 int snlrt_tok_too_long(SnlrtTokenizer *t); /* beyond t->limit */
@@ -106,8 +106,8 @@ typedef struct SnlrtTokMatch {
     size_t begin, end;
     int32_t id;
 } SnlrtTokMatch;
-/* The next added token in text[*inout_from, nbytes), leftmost and longest; `cut` is where the last one
- * ended. false: none. *inout_from moves on. */
+/* The next added token in text[*inout_from, nbytes), leftmost and longest; `cut` is where the
+ * last one ended. false: none. *inout_from moves on. */
 bool snlrt_tok_added_next(const SnlrtTokenizer *t, const SnlrtTokAddedSet *set, unsigned flags,
                           const char *text, size_t nbytes, size_t cut, size_t *inout_from,
                           SnlrtTokMatch *out);

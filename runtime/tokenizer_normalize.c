@@ -1,8 +1,8 @@
 /* runtime/tokenizer_normalize.c -- the NORMALIZE steps; NFC from the tables in the blob.
  *
- * NFC as in Unicode standard annex 15: decompose canonically, order the marks of each run by combining
- * class, compose. Linear in the text, whatever the text. The tables hold only what the Unicode data
- * says for canonical forms; Hangul is computed. */
+ * NFC as in Unicode standard annex 15: decompose canonically, order the marks of each run by
+ * combining class, compose. Linear in the text, whatever the text. The tables hold only what the
+ * Unicode data says for canonical forms; Hangul is computed. */
 #include "runtime/tokenizer_internal.h"
 
 #include "runtime/utf8.h"
@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- tables --------------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------- */
 
 /* Row of a section whose first `n_keys` words equal `key` (ascending), or NULL. */
-static const uint8_t *find_row(SnlrtTokSpan span, uint32_t row_bytes, const uint32_t *key, int n_keys)
+static const uint8_t *find_row(SnlrtTokSpan span, uint32_t row_bytes, const uint32_t *key,
+                               int n_keys)
 {
     uint32_t low = 0, high = span.n;
     while (low < high) {
@@ -42,8 +43,13 @@ static uint8_t combining_class(const SnlrtTokenizer *t, uint32_t code)
 
 /* Hangul syllables: S = L x V x T (Unicode standard, 3.12). */
 enum {
-    HANGUL_S = 0xAC00, HANGUL_L = 0x1100, HANGUL_V = 0x1161, HANGUL_T = 0x11A7,
-    HANGUL_N_L = 19, HANGUL_N_V = 21, HANGUL_N_T = 28,
+    HANGUL_S = 0xAC00,
+    HANGUL_L = 0x1100,
+    HANGUL_V = 0x1161,
+    HANGUL_T = 0x11A7,
+    HANGUL_N_L = 19,
+    HANGUL_N_V = 21,
+    HANGUL_N_T = 28,
     HANGUL_N_S = HANGUL_N_L * HANGUL_N_V * HANGUL_N_T
 };
 
@@ -82,7 +88,7 @@ static uint32_t compose(const SnlrtTokenizer *t, uint32_t first, uint32_t second
     return row ? snlrt_tok_u32(row + 8) : SNLRT_TOK_NONE;
 }
 
-/* ---- NFC ------------------------------------------------------------------------------------------ */
+/* ---- NFC ----------------------------------------------------------------------------------- */
 
 typedef struct Codes {
     uint32_t *at;
@@ -201,7 +207,7 @@ static bool nfc(const SnlrtTokenizer *t, const char *text, size_t nbytes, SnlrtT
     return ok;
 }
 
-/* ---- steps ---------------------------------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------------------------- */
 
 static bool run_step(const SnlrtTokenizer *t, const SnlrtTokStep *step, const SnlrtText *in,
                      SnlrtText *out)
@@ -213,7 +219,8 @@ static bool run_step(const SnlrtTokenizer *t, const SnlrtTokStep *step, const Sn
         return snlrt_text_append(out, in->at, in->n);
     case SNLRT_TOK_REPLACE:
         return snlrt_text_replace(out, in->at, in->n, step->s, step->t, t->limit);
-    default: return nfc(t, in->at, in->n, out);
+    default:
+        return nfc(t, in->at, in->n, out);
     }
 }
 

@@ -40,6 +40,17 @@ int snlrt_utf8_decode(const char *text, size_t nbytes, uint32_t *out_code)
     return need;
 }
 
+bool snlrt_utf8_valid(const char *text, size_t nbytes)
+{
+    for (size_t at = 0; at < nbytes;) {
+        uint32_t code;
+        int n = snlrt_utf8_decode(text + at, nbytes - at, &code);
+        if (n <= 0) return false;
+        at += (size_t)n;
+    }
+    return true;
+}
+
 unsigned snlrt_utf8_encode(uint32_t code, char out[4])
 {
     if (code < 0x80) {

@@ -3,23 +3,16 @@
 #ifndef SNL_DRIVER_BUILD_H
 #define SNL_DRIVER_BUILD_H
 
-#include "codegen/codegen.h"
-#include "compiler/driver/pipeline.h"
+#include "compiler/driver/compilation.h"
 
 typedef enum SnlBuildKind { SNL_BUILD_IR, SNL_BUILD_LLVM, SNL_BUILD_ASM, SNL_BUILD_OBJ,
                             SNL_BUILD_EXE } SnlBuildKind;
 
 typedef struct SnlBuildOptions {
-    const char *model;    /* folder or .snl */
+    SnlCompileOptions compile;
     const char *out_path; /* NULL: stdout (not for OBJ and EXE) */
     SnlBuildKind kind;
-    SnlWeightFormat weights;
-    SnlTargetOptions target;
-    int64_t context; /* 0: the model's default */
-    bool random_weights, keep_states, quiet;
-    uint64_t seed;
-    SnlPipelineArgs pipeline;
-    char *const *argv; /* the command, for the reproducer; ends with NULL */
+    bool quiet;
 } SnlBuildOptions;
 
 /* The output appears whole or not at all. Memory does not grow with the weights. */

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-enum { OPT_EMIT = 0x2000, OPT_WEIGHTS, OPT_CONTEXT, OPT_CPU, OPT_TARGET, OPT_SANITIZE, OPT_RANDOM,
-       OPT_STATES };
+enum { OPT_EMIT = 0x2000, OPT_TARGET, OPT_SANITIZE, OPT_STATES, OPT_MODES };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Output:", 1},
@@ -16,25 +15,16 @@ static const struct argp_option options[] = {
      "stdout",
      1},
     {"quiet", 'q', NULL, 0, "No summary on stderr", 1},
-    {NULL, 0, NULL, 0, "Model:", 2},
-    {"weights", OPT_WEIGHTS, "FORMAT", 0,
-     "Stored format of the matrices: f32, bf16, f16 or source (default: as in the model's files). "
-     "Activations are f32 in any case",
-     2},
-    {"context", OPT_CONTEXT, "N", 0,
-     "Positions the program can hold (default: the trained length, at most 4096)", 2},
-    {"random-weights", OPT_RANDOM, "SEED", 0,
-     "Fill the weights with random numbers; no weight file is needed", 2},
     {"keep-states", OPT_STATES, NULL, 0,
      "Let the program write the output of every layer (its option --states), for tests", 2},
-    {NULL, 0, NULL, 0, "Target:", 3},
-    {"cpu", OPT_CPU, "NAME", 0,
-     "native, or a name LLVM knows (default on x86-64: x86-64-v3). The program refuses to start on "
-     "a machine that lacks one of its features",
+    {"modes", OPT_MODES, "NAMES", 0,
+     "Which plans the program gets, by name, with commas between (default: all that --plan gives). "
+     "seq is always known: --plan 'n8 K1' --modes seq,snlp gives both graphs over one set of "
+     "weights. The first plan given is the default of the program's --mode",
      3},
-    {"target", OPT_TARGET, "TRIPLE", 0, "Target triple (default: this machine's)", 3},
+    {"target", OPT_TARGET, "TRIPLE", 0, "Target triple (default: this machine's)", 4},
     {"sanitize", OPT_SANITIZE, "WHAT", 0,
-     "address or thread: instrument the generated code; the program is then linked dynamically", 3},
+     "address or thread: instrument the generated code; the program is then linked dynamically", 4},
     {0},
 };
 
@@ -42,10 +32,12 @@ static const char doc[] =
     "Turn MODEL into one standalone native program.\v"
     "MODEL is a Hugging Face folder (config.json, model.safetensors or the shards that "
     "model.safetensors.index.json names, tokenizer.json) or a .snl file (IR text with a function "
-    "@forward).\n\n"
+    "@forward).\n\n" SNL_PLAN_HELP
     "Examples:\n"
     "  snlpc compile models/story -o story && ./story -p 'Once upon a time'\n"
     "  snlpc compile models/story -o story --weights bf16 --cpu native --context 1024\n"
+    "  snlpc compile models/story -o story --plan 'n12 K1 h0' --modes seq,snlp && "
+    "./story --mode seq --bench\n"
     "  snlpc compile models/story --emit ir --print-ir-after simplify\n\n"
     "Environment: TMPDIR (temporary files), SNLPC_LLD (another ld.lld).\n"
     "After an internal error (exit status 3) a file snlpc-reproducer-*.snl in the current folder "
@@ -70,7 +62,7 @@ static SnlSanitizer parse_sanitizer(struct argp_state *state, const char *text)
 
 static void check_arguments(struct argp_state *state, const SnlBuildOptions *o)
 {
-    if (!o->model) argp_error(state, "no MODEL given");
+    if (!o->compile.model) argp_error(state, "no MODEL given");
     bool needs_file = o->kind == SNL_BUILD_EXE || o->kind == SNL_BUILD_OBJ;
     if (needs_file && !o->out_path) argp_error(state, "no output file given: add -o FILE");
 }
@@ -79,26 +71,17 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     SnlBuildOptions *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &o->pipeline; return 0;
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->compile; return 0;
     case 'o': o->out_path = arg; return 0;
     case 'q': o->quiet = true; return 0;
     case OPT_EMIT: o->kind = parse_kind(state, arg); return 0;
-    case OPT_WEIGHTS:
-        if (!snl_weight_format_find(arg, &o->weights))
-            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16 or source", arg);
-        return 0;
-    case OPT_CONTEXT: o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24); return 0;
-    case OPT_CPU: o->target.cpu = arg; return 0;
-    case OPT_TARGET: o->target.triple = arg; return 0;
-    case OPT_SANITIZE: o->target.sanitize = parse_sanitizer(state, arg); return 0;
-    case OPT_RANDOM:
-        o->random_weights = true;
-        o->seed = (uint64_t)snl_arg_int(state, "--random-weights", arg, 0, INT64_MAX);
-        return 0;
-    case OPT_STATES: o->keep_states = true; return 0;
+    case OPT_TARGET: o->compile.target.triple = arg; return 0;
+    case OPT_SANITIZE: o->compile.target.sanitize = parse_sanitizer(state, arg); return 0;
+    case OPT_STATES: o->compile.keep_states = true; return 0;
+    case OPT_MODES: o->compile.modes.modes = arg; return 0;
     case ARGP_KEY_ARG:
-        if (o->model) argp_error(state, "found a second MODEL '%s'", arg);
-        o->model = arg;
+        if (o->compile.model) argp_error(state, "found a second MODEL '%s'", arg);
+        o->compile.model = arg;
         return 0;
     case ARGP_KEY_END: check_arguments(state, o); return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -107,14 +90,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 SnlStatus snl_cmd_compile(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&snl_pipeline_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {{&snl_compile_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options, parse_option, "MODEL", doc, children, NULL, NULL};
-    SnlBuildOptions build = {.kind = SNL_BUILD_EXE, .pipeline = snl_pipeline_args_init()};
+    SnlBuildOptions build = {.kind = SNL_BUILD_EXE, .compile = snl_compile_options_init(argv)};
     argp_parse(&argp, argc, argv, 0, NULL, &build);
-    build.argv = argv;
-    build.target.verify = build.pipeline.options.verify_each;
+    build.compile.target.verify = build.compile.pipeline.options.verify_each;
     SnlDiag *diag = snl_diag_create(stderr, 0);
     SnlStatus status = snl_build(&build, diag);
     snl_diag_destroy(diag);
+    snl_compile_options_deinit(&build.compile);
     return status;
 }

@@ -111,7 +111,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_WEIGHTS:
         if (!snl_weight_format_find(arg, &run->weights))
-            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16 or source", arg);
+            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source", arg);
         return 0;
     case OPT_BLOCK: run->block = snl_arg_int(state, "--block", arg, 2, 1 << 16); return 0;
     case OPT_CPU: run->target.cpu = arg; return 0;

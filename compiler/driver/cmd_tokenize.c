@@ -1,5 +1,5 @@
-/* compiler/driver/cmd_tokenize.c -- `snlpc tokenize` and `snlpc detokenize`: the tokenizer of a model as
- * its program will have it, since both run the same code on the same blob. */
+/* compiler/driver/cmd_tokenize.c -- `snlpc tokenize` and `snlpc detokenize`: the tokenizer of a
+ * model as its program will have it, since both run the same code on the same blob. */
 #include "compiler/driver/commands.h"
 
 #include "compiler/frontend/tokenizer.h"
@@ -29,7 +29,7 @@ typedef struct Session {
     SnlrtIds ids;
 } Session;
 
-/* ---- model ---------------------------------------------------------------------------------------- */
+/* ---- model --------------------------------------------------------------------------------- */
 
 static bool names_json(const char *path)
 {
@@ -40,8 +40,8 @@ static bool names_json(const char *path)
 static SnlStatus build(Session *s, const char *path, void **out_blob, size_t *out_nbytes)
 {
     if (names_json(path))
-        return snl_tokenizer_build(s->arena, SNL_TOKENIZER_JSON, path, ALONE_VOCAB, s->diag, out_blob,
-                                   out_nbytes);
+        return snl_tokenizer_build(s->arena, SNL_TOKENIZER_JSON, path, ALONE_VOCAB, s->diag,
+                                   out_blob, out_nbytes);
     SnlModel model;
     SnlModelOptions options = {.random_weights = true}; /* weight files are of no interest here */
     SNL_TRY(snl_model_open(s->arena, path, &options, s->diag, &model));
@@ -80,7 +80,7 @@ static void session_close(Session *s)
     snl_arena_destroy(s->arena);
 }
 
-/* ---- streams --------------------------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------------------------- */
 
 static SnlStatus read_input(Session *s)
 {
@@ -105,24 +105,23 @@ static SnlStatus end_output(Session *s)
                         strerror(errno));
 }
 
-/* ---- tokenize -------------------------------------------------------------------------------------- */
+/* ---- tokenize ------------------------------------------------------------------------------ */
 
 static SnlStatus tokenize(Session *s, const Options *options)
 {
     SNL_TRY(read_input(s));
     unsigned flags = options->no_special ? SNLRT_ENCODE_SPECIAL : SNLRT_ENCODE_DEFAULT;
-    int code = snlrt_tokenizer_encode(s->tokenizer, s->input.at ? s->input.at : "", s->input.n, flags,
-                                      &s->ids);
+    int code = snlrt_tokenizer_encode(s->tokenizer, s->input.at ? s->input.at : "", s->input.n,
+                                      flags, &s->ids);
     if (code)
-        return snl_error_at(s->diag,
-                            code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_TOKENIZER,
+        return snl_error_at(s->diag, code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_TOKENIZER,
                             "standard input", "%s", snlrt_tokenizer_error(s->tokenizer));
     for (size_t i = 0; i < s->ids.n; i++) printf("%s%" PRId32, i ? " " : "", s->ids.at[i]);
     putchar('\n');
     return end_output(s);
 }
 
-/* ---- detokenize ------------------------------------------------------------------------------------ */
+/* ---- detokenize ---------------------------------------------------------------------------- */
 
 static bool is_separator(char c)
 {
@@ -149,7 +148,8 @@ static SnlStatus parse_ids(Session *s)
         size_t end = at;
         while (end < s->input.n && !is_separator(text[end])) end++;
         if (end > at) {
-            const char *word = snl_arena_strndup(s->arena, text + at, end - at < 24 ? end - at : 24);
+            const char *word =
+                snl_arena_strndup(s->arena, text + at, end - at < 24 ? end - at : 24);
             int64_t id;
             if (!snl_parse_i64(word, 0, (int64_t)n_ids - 1, &id)) {
                 SnlLoc loc = {source, (uint32_t)at, (uint32_t)(end - at)};
@@ -175,7 +175,7 @@ static SnlStatus detokenize(Session *s, const Options *options)
     return end_output(s);
 }
 
-/* ---- command lines --------------------------------------------------------------------------------- */
+/* ---- command lines ------------------------------------------------------------------------- */
 
 enum { KEY_NO_SPECIAL = 0x2000, KEY_SPECIAL };
 
@@ -186,11 +186,10 @@ static const char tokenize_doc[] =
     " Special tokens written out in the text become their ids. Broken UTF-8 is read as U+FFFD.\n\n"
     "Example:\n"
     "  printf 'Once upon a time' | snlpc tokenize models/story";
-static const char detokenize_doc[] =
-    "Print the text of the token ids on standard input, which spaces, commas or lines separate.\v"
-    MODEL_DOC "\n\n"
-    "Example:\n"
-    "  echo 1 403 407 | snlpc detokenize models/story";
+static const char detokenize_doc[] = "Print the text of the token ids on standard input, which "
+                                     "spaces, commas or lines separate.\v" MODEL_DOC "\n\n"
+                                     "Example:\n"
+                                     "  echo 1 403 407 | snlpc detokenize models/story";
 
 static const struct argp_option tokenize_options[] = {
     {"no-special", KEY_NO_SPECIAL, NULL, 0,
@@ -204,8 +203,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     Options *options = state->input;
     switch (key) {
-    case KEY_NO_SPECIAL: options->no_special = true; return 0;
-    case KEY_SPECIAL: options->special = true; return 0;
+    case KEY_NO_SPECIAL:
+        options->no_special = true;
+        return 0;
+    case KEY_SPECIAL:
+        options->special = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (options->model) argp_error(state, "found a second MODEL '%s'", arg);
         options->model = arg;
@@ -213,7 +216,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!options->model) argp_error(state, "no MODEL given");
         return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -232,14 +236,14 @@ static SnlStatus run(const struct argp *argp, int argc, char **argv, Action *act
 
 SnlStatus snl_cmd_tokenize(int argc, char **argv)
 {
-    static const struct argp argp = {tokenize_options, parse_option, "MODEL < TEXT", tokenize_doc,
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        tokenize_options, parse_option, "MODEL < TEXT", tokenize_doc, NULL, NULL, NULL};
     return run(&argp, argc, argv, tokenize);
 }
 
 SnlStatus snl_cmd_detokenize(int argc, char **argv)
 {
-    static const struct argp argp = {detokenize_options, parse_option, "MODEL < IDS",
-                                     detokenize_doc, NULL, NULL, NULL};
+    static const struct argp argp = {
+        detokenize_options, parse_option, "MODEL < IDS", detokenize_doc, NULL, NULL, NULL};
     return run(&argp, argc, argv, detokenize);
 }

@@ -2,6 +2,7 @@
 #include "compiler/driver/emergency.h"
 
 #include "codegen/fatal.h"
+#include "codegen/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,6 +73,7 @@ void snl_emergency_set_output(const char *temp_path)
 
 static void remove_everything(void)
 {
+    snl_spawn_stop();
     snl_emergency_remove_folder();
     if (state.output[0]) unlink(state.output);
     state.output[0] = '\0';

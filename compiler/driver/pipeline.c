@@ -9,7 +9,9 @@
 static const char *const format_text[] = {[SNL_WEIGHTS_SOURCE] = "source",
                                           [SNL_WEIGHTS_F32] = "f32",
                                           [SNL_WEIGHTS_BF16] = "bf16",
-                                          [SNL_WEIGHTS_F16] = "f16"};
+                                          [SNL_WEIGHTS_F16] = "f16",
+                                          [SNL_WEIGHTS_Q8_0] = "q8_0",
+                                          [SNL_WEIGHTS_Q4_0] = "q4_0"};
 
 bool snl_weight_format_find(const char *text, SnlWeightFormat *out)
 {
@@ -23,11 +25,68 @@ bool snl_weight_format_find(const char *text, SnlWeightFormat *out)
 
 const char *snl_weight_format_text(SnlWeightFormat format) { return format_text[format]; }
 
-char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
+/* "text", as pipelines quote it. */
+static const char *quoted(SnlArena *arena, const char *text)
 {
-    const char *func = spec->func ? snl_arena_printf(arena, "func=%s ", spec->func) : "";
+    char *out = SNL_NEW_ARRAY(arena, char, 2 * strlen(text) + 3), *at = out;
+    *at++ = '"';
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') *at++ = '\\';
+        *at++ = *text;
+    }
+    *at = '"';
+    return out;
+}
+
+static bool has_chunks(const SnlPlan *plan)
+{
+    for (size_t i = 0; i < plan->windows.n; i++)
+        if (plan->windows.at[i].n_chunk) return true;
+    return false;
+}
+
+/* The passes that make windows of the modes' chains and calls of the windows; "" for seq alone. */
+static const char *windows_text(SnlArena *arena, const SnlModes *modes)
+{
+    const char *text = "";
+    for (size_t i = 0; modes && i < modes->list.n; i++) {
+        const SnlMode *mode = &modes->list.at[i];
+        if (mode->plan.windows.n == 0) continue;
+        const char *plan = quoted(arena, mode->text);
+        if (has_chunks(&mode->plan))
+            text = snl_arena_printf(arena, "%sfuse-layers{func=%s plan=%s},", text, mode->func, plan);
+        text = snl_arena_printf(arena, "%snewton{func=%s plan=%s},", text, mode->func, plan);
+    }
+    return *text ? snl_arena_printf(arena, "%slower-newton,", text) : "";
+}
+
+/* `shapes` for one function; `prompt` NULL: its own prefill form. */
+static const char *shapes_text(SnlArena *arena, const SnlPipelineSpec *spec, const char *func,
+                               const char *prompt)
+{
+    const char *name = func ? snl_arena_printf(arena, "func=%s ", func) : "";
+    const char *from = prompt ? snl_arena_printf(arena, "prefill=%s ", prompt) : "";
     const char *block =
         spec->block ? snl_arena_printf(arena, "block=%" PRId64 " ", spec->block) : "";
+    return snl_arena_printf(arena, "shapes{%s%s%stail=%s},", name, from, block,
+                            spec->tail ? "true" : "false");
+}
+
+static const char *all_shapes_text(SnlArena *arena, const SnlPipelineSpec *spec)
+{
+    const char *text = "";
+    if (!spec->modes) return shapes_text(arena, spec, spec->func, NULL);
+    for (size_t i = 0; i < spec->modes->list.n; i++) {
+        const SnlMode *mode = &spec->modes->list.at[i];
+        text = snl_arena_printf(arena, "%s%s", text,
+                                shapes_text(arena, spec, mode->func, mode->prompt));
+    }
+    return text;
+}
+
+char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
+{
+    const char *windows = windows_text(arena, spec->modes);
     const char *weights = spec->weights == SNL_WEIGHTS_SOURCE
                               ? ""
                               : snl_arena_printf(arena, "{weights=%s}",
@@ -35,11 +94,11 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
     const char *redzone =
         spec->redzone ? snl_arena_printf(arena, "{redzone=%" PRId64 "}", spec->redzone) : "";
     return snl_arena_printf(arena,
-                            "inline-layers,simplify,cse,dce,merge-linear{kinds=none},fold%s,simplify,"
-                            "cse,dce,pack%s,dce,shapes{%s%stail=%s},merge-linear{concat=none},"
-                            "schedule,plan-memory%s",
-                            weights, weights, func, block, spec->tail ? "true" : "false",
-                            redzone);
+                            "%sinline-layers,simplify,%scse,dce,merge-linear{kinds=none},fold%s,"
+                            "simplify,cse,dce,pack%s,dce,%smerge-linear{concat=none},schedule,"
+                            "plan-memory%s",
+                            windows, *windows ? "cancel-residual,simplify," : "", weights, weights,
+                            all_shapes_text(arena, spec), redzone);
 }
 
 /* ---- options ------------------------------------------------------------------------------------ */

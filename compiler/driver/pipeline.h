@@ -3,27 +3,30 @@
 #ifndef SNL_DRIVER_PIPELINE_H
 #define SNL_DRIVER_PIPELINE_H
 
+#include "compiler/driver/modes.h"
 #include "passes/pass.h"
 
 #include <argp.h>
 
 /* Formats that --weights takes. */
 typedef enum SnlWeightFormat { SNL_WEIGHTS_SOURCE, SNL_WEIGHTS_F32, SNL_WEIGHTS_BF16,
-                               SNL_WEIGHTS_F16 } SnlWeightFormat;
+                               SNL_WEIGHTS_F16, SNL_WEIGHTS_Q8_0, SNL_WEIGHTS_Q4_0 } SnlWeightFormat;
 bool snl_weight_format_find(const char *text, SnlWeightFormat *out);
 const char *snl_weight_format_text(SnlWeightFormat format);
 
 /* What the usual pipeline depends on. */
 typedef struct SnlPipelineSpec {
     SnlWeightFormat weights;
-    const char *func; /* NULL: "forward" */
+    const char *func;      /* NULL: "forward"; only without modes */
+    const SnlModes *modes; /* NULL: the function alone, sequential */
     int64_t block;    /* most tokens of a prefill call; 0: the schedule pass's default */
     bool tail;        /* prefill gives only the asked-for rows of result 0 */
     int64_t redzone;  /* bytes behind each buffer that an address sanitizer watches; 0: none */
 } SnlPipelineSpec;
 
-/* From the sequential IR to a scheduled function with every buffer in its place: the functions
- * `<func>.decode` and `<func>.prefill`. */
+/* From the sequential IR to scheduled functions with every buffer in its place: `<func>.decode` and
+ * `<func>.prefill` of each mode's function. One pipeline for all of them, so that passes that make
+ * weights (fold, merge-linear, pack) make them once. */
 char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec);
 
 /* --pipeline, --print-ir-after, --print-ir-before, --dump-dir, --verify-each, --no-verify,

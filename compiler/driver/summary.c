@@ -1,14 +1,37 @@
-/* compiler/driver/summary.c -- sizes, exactness, steps and barriers of a compiled program. */
+/* compiler/driver/summary.c -- sizes, exactness, counts of every mode, and whether plans win. */
 #include "compiler/driver/summary.h"
 
 #include <inttypes.h>
+#include <string.h>
 
-const char *snl_exactness_text(SnlArena *arena, const SnlModule *m)
+enum { MODEL_THREADS = 2 }; /* the cost model's */
+
+/* ---- texts ---------------------------------------------------------------------------------------- */
+
+static bool has_note(const SnlAttrValue *notes, const char *note)
 {
-    const SnlAttrValue *notes = snl_attr_find(&m->attrs, "exactness");
-    const char *text = "";
     for (size_t i = 0; notes && notes->kind == SNL_ATTR_LIST && i < notes->list.n; i++)
-        text = snl_arena_printf(arena, "%s%s%s", text, i ? ", " : "", notes->list.at[i].s);
+        if (strcmp(notes->list.at[i].s, note) == 0) return true;
+    return false;
+}
+
+static bool belongs_to_some_func(const SnlModule *m, const char *note)
+{
+    for (const SnlFunc *f = m->first; f; f = f->next)
+        if (has_note(snl_attr_find(&f->attrs, "exactness"), note)) return true;
+    return false;
+}
+
+const char *snl_graph_exactness(SnlArena *arena, const SnlFunc *func)
+{
+    const SnlAttrValue *notes = snl_attr_find(&func->module->attrs, "exactness");
+    const SnlAttrValue *own = snl_attr_find(&func->attrs, "exactness");
+    const char *text = "";
+    for (size_t i = 0; notes && notes->kind == SNL_ATTR_LIST && i < notes->list.n; i++) {
+        const char *note = notes->list.at[i].s;
+        if (has_note(own, note) || !belongs_to_some_func(func->module, note))
+            text = snl_arena_printf(arena, "%s%s%s", text, *text ? ", " : "", note);
+    }
     return *text ? text : "exact";
 }
 
@@ -26,46 +49,150 @@ const char *snl_payload_format(const SnlPayload *payload)
     return snl_dtype_info[most].text;
 }
 
-/* "6.1 MiB" with a unit that leaves 1 to 4 digits. */
-static void print_bytes(FILE *out, int64_t nbytes)
+const char *snl_bytes_text(SnlArena *arena, int64_t nbytes)
 {
     static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB"};
     double x = (double)nbytes;
     size_t u = 0;
     for (; x >= 1024.0 && u + 1 < sizeof unit / sizeof *unit; u++) x /= 1024.0;
-    fprintf(out, u ? "%.1f %s" : "%.0f %s", x, unit[u]);
+    return snl_arena_printf(arena, u ? "%.1f %s" : "%.0f %s", x, unit[u]);
 }
 
-static void print_graph(FILE *out, const SnlGraphSpec *graph, int64_t n_layers)
+static bool uses_state(const SnlFunc *f, const SnlState *state)
 {
-    int64_t decode = snl_attr_int(&graph->decode->attrs, "stages", 0);
-    int64_t prefill = snl_attr_int(&graph->prefill->attrs, "stages", 0);
+    for (const SnlOp *op = f->first; op; op = op->next)
+        for (int g = 0; g < SNL_MAX_GROUPS; g++)
+            for (size_t k = 0; snl_op_group_letter(op->code, g) == 's' && k < op->sym[g].n; k++)
+                if (op->sym[g].state[k] == state) return true;
+    return false;
+}
+
+const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, size_t n)
+{
+    const SnlModule *m = funcs[0]->module;
+    const char *terms = "";
+    int64_t sum = 0, run = 0, each = -1;
+    for (size_t i = 0; i <= m->states.n; i++) {
+        bool used = false;
+        for (size_t k = 0; k < n && i < m->states.n; k++) used |= uses_state(funcs[k], m->states.at[i]);
+        if (i < m->states.n && !used) continue;
+        int64_t nbytes = i < m->states.n ? snl_state_bytes(m->states.at[i]) : -1;
+        if (run && nbytes != each)
+            terms = snl_arena_printf(arena, "%s%s%" PRId64 " of %s", terms, *terms ? " + " : "", run,
+                                     snl_bytes_text(arena, each));
+        run = nbytes == each ? run + 1 : 1;
+        each = nbytes;
+        sum += nbytes > 0 ? nbytes : 0;
+    }
+    return snl_arena_printf(arena, "%s (%s)", snl_bytes_text(arena, sum), terms);
+}
+
+/* ---- one mode ------------------------------------------------------------------------------------- */
+
+typedef struct Printer {
+    FILE *out;
+    SnlArena *arena;
+    const SnlSummary *s;
+    const SnlCompilation *c;
+    SnlStepCost sequential; /* what plans are compared with */
+    bool has_sequential;
+} Printer;
+
+static void print_counts(const Printer *p, size_t i)
+{
+    const SnlPlanCounts *n = &p->c->counts[i];
+    if (!n->layers) return;
+    if (p->c->modes.list.at[i].plan.windows.n == 0) {
+        fprintf(p->out, "    steps    %" PRId64 " layers, one after the other\n", n->layers);
+        return;
+    }
+    fprintf(p->out,
+            "    steps    %" PRId64 " one after the other (sequential: %" PRId64 "), %" PRId64
+            " layer evaluations per token (%.2f x sequential)\n",
+            n->steps, n->layers, n->layer_evals, (double)n->layer_evals / (double)n->layers);
+}
+
+static void print_step(const Printer *p, const SnlGraphSpec *graph, const SnlStepCost *cost)
+{
+    int64_t stages = snl_attr_int(&graph->prefill->attrs, "stages", 1);
     int64_t block = snl_attr_int(&graph->prefill->attrs, "tokens", 0);
-    fprintf(out, "  graph      %s: %s", graph->name, graph->exactness);
-    if (n_layers) fprintf(out, ", %" PRId64 " sequential steps of one layer", n_layers);
-    fprintf(out,
-            "\n  stages     decode %" PRId64 " (%" PRId64 " barriers), prefill %" PRId64
-            " for blocks of %" PRId64 " tokens (%" PRId64 " barriers)\n",
-            decode, decode ? decode - 1 : 0, prefill, block, prefill ? prefill - 1 : 0);
+    fprintf(p->out, "    barriers %" PRId64 " per decoded token", cost->barriers);
+    if (p->has_sequential && p->sequential.barriers != cost->barriers)
+        fprintf(p->out, " (sequential: %" PRId64 ")", p->sequential.barriers);
+    fprintf(p->out, ", imbalance %.1f %% on %d threads; %" PRId64 " per prefill block of %" PRId64 "\n",
+            100.0 * cost->imbalance, (int)MODEL_THREADS, stages > 0 ? stages - 1 : 0, block);
+    fprintf(p->out,
+            "    per token %s of weights, up to %s of caches; %.2f MFLOP, up to %.2f more in attention\n",
+            snl_bytes_text(p->arena, cost->weight_bytes), snl_bytes_text(p->arena, cost->cache_bytes),
+            (double)cost->flops * 1e-6, (double)cost->attention_flops * 1e-6);
+}
+
+/* "wins 1.20x" and why. Modelled: the words say so. */
+static void print_verdict(const Printer *p, const SnlStepCost *cost)
+{
+    const SnlStepCost *seq = &p->sequential;
+    int64_t most = seq->weight_bytes > cost->weight_bytes ? seq->weight_bytes : cost->weight_bytes;
+    SnlCostModel model = snl_cost_model(most + cost->cache_bytes / 2);
+    double before = snl_cost_seconds(&model, seq), after = snl_cost_seconds(&model, cost);
+    double waiting = (double)(seq->barriers - cost->barriers) * model.barrier_seconds;
+    double ratio = after > 0 ? before / after : 1.0;
+    const char *word = ratio > 1.02 ? "wins" : ratio < 0.98 ? "loses" : "makes little difference:";
+    fprintf(p->out, "    modelled %s %.2fx against sequential: barriers %s %.1f us of %.1f us per token",
+            word, ratio, waiting >= 0 ? "save" : "add", 1e6 * (waiting < 0 ? -waiting : waiting),
+            1e6 * before);
+    int64_t bytes = cost->weight_bytes + cost->cache_bytes / 2;
+    int64_t bytes_before = seq->weight_bytes + seq->cache_bytes / 2;
+    double change = (double)(bytes - bytes_before) / model.bytes_per_second;
+    if (bytes != bytes_before)
+        fprintf(p->out, ", %s bytes %s %.1f us", bytes > bytes_before ? "more" : "fewer",
+                bytes > bytes_before ? "add" : "save", 1e6 * (change < 0 ? -change : change));
+    fprintf(p->out,
+            "\n             (not measured: two threads, %.0f ns per barrier, %.0f GB/s from %s; "
+            "--bench and `snlpc eval` measure)\n",
+            1e9 * model.barrier_seconds, 1e-9 * model.bytes_per_second, model.level);
+}
+
+static void print_mode(const Printer *p, size_t i)
+{
+    const SnlGraphSpec *graph = &p->c->graphs[i];
+    const SnlFunc *both[] = {graph->decode, graph->prefill};
+    SnlStepCost cost = snl_step_cost(graph->decode, &p->c->payload, MODEL_THREADS);
+    fprintf(p->out, "  mode %s%s: plan %s\n    function %s\n", graph->name,
+            i == 0 && p->c->modes.list.n > 1 ? " (default)" : "", graph->plan, graph->exactness);
+    print_counts(p, i);
+    fprintf(p->out, "    caches   %s\n",
+            graph->state_bytes ? snl_state_sum_text(p->arena, both, 2) : "none");
+    print_step(p, graph, &cost);
+    if (p->c->modes.list.at[i].plan.windows.n && p->has_sequential) print_verdict(p, &cost);
+}
+
+/* ---- the program ---------------------------------------------------------------------------------- */
+
+static void find_sequential(Printer *p)
+{
+    if (p->s->sequential) p->sequential = *p->s->sequential;
+    p->has_sequential = p->s->sequential != NULL;
+    for (size_t i = 0; i < p->c->modes.list.n && !p->has_sequential; i++) {
+        if (p->c->modes.list.at[i].plan.windows.n || p->c->options->pipeline.text) continue;
+        p->sequential = snl_step_cost(p->c->graphs[i].decode, &p->c->payload, MODEL_THREADS);
+        p->has_sequential = true;
+    }
 }
 
 void snl_summary_print(FILE *out, const SnlSummary *s)
 {
-    const SnlProgramSpec *spec = s->spec;
-    fprintf(out, "%s: %s, %" PRId64 " parameters, context %" PRId64 "\n", s->path, spec->family,
-            spec->n_params, spec->context);
-    fputs("  size       program ", out);
-    print_bytes(out, s->program_bytes);
-    fputs(", weights ", out);
-    print_bytes(out, s->payload->nbytes);
-    fprintf(out, " (%s)", spec->weight_format);
-    if (s->tokenizer_bytes) {
-        fputs(", tokenizer ", out);
-        print_bytes(out, s->tokenizer_bytes);
-    } else {
-        fputs(", no tokenizer: it works on token ids (--ids)", out);
-    }
-    fputc('\n', out);
-    for (size_t i = 0; i < spec->n_graphs; i++) print_graph(out, &spec->graphs[i], s->n_layers);
+    const SnlCompilation *c = s->compilation;
+    Printer p = {.out = out, .arena = snl_arena_create(), .s = s, .c = c};
+    find_sequential(&p);
+    fprintf(out, "%s: %s, %" PRId64 " parameters, context %" PRId64 "\n", s->path, c->spec.family,
+            c->spec.n_params, c->spec.context);
+    fprintf(out, "  size       program %s, weights %s (%s), ", snl_bytes_text(p.arena, s->program_bytes),
+            snl_bytes_text(p.arena, c->payload.nbytes), c->spec.weight_format);
+    if (c->tokenizer_nbytes)
+        fprintf(out, "tokenizer %s\n", snl_bytes_text(p.arena, (int64_t)c->tokenizer_nbytes));
+    else
+        fputs("no tokenizer: it works on token ids (--ids)\n", out);
+    for (size_t i = 0; i < c->modes.list.n; i++) print_mode(&p, i);
     fprintf(out, "  compiled   in %.2f s\n", s->seconds);
+    snl_arena_destroy(p.arena);
 }

@@ -2,19 +2,23 @@
 #ifndef SNL_DRIVER_SUMMARY_H
 #define SNL_DRIVER_SUMMARY_H
 
-#include "codegen/codegen.h"
+#include "compiler/driver/compilation.h"
 
-/* The module's exactness record as one text: "exact", or the notes with ", " between. */
-const char *snl_exactness_text(SnlArena *arena, const SnlModule *m);
+/* What was done to the function of a scheduled graph as one text: "exact", or its notes with ", "
+ * between: its own, and those of the module that are about every function. */
+const char *snl_graph_exactness(SnlArena *arena, const SnlFunc *func);
 /* Stored format of (by bytes) most of a payload's matrices: "f32", "bf16", ... */
 const char *snl_payload_format(const SnlPayload *payload);
+/* "6.1 MiB": a unit that leaves 1 to 4 digits. */
+const char *snl_bytes_text(SnlArena *arena, int64_t nbytes);
+/* "1.5 MiB (12 of 128.0 KiB + 1 of 512 bytes)": the states of these functions, added up. */
+const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, size_t n);
 
 typedef struct SnlSummary {
+    const SnlCompilation *compilation;
     const char *path;
-    int64_t program_bytes, tokenizer_bytes; /* program: without the payload */
-    const SnlProgramSpec *spec;
-    const SnlPayload *payload;
-    int64_t n_layers;
+    int64_t program_bytes; /* without the payload */
+    const SnlStepCost *sequential; /* of the sequential graph, when no mode is it; NULL: not known */
     double seconds;
 } SnlSummary;
 void snl_summary_print(FILE *out, const SnlSummary *summary);

@@ -65,8 +65,8 @@ static void read_root(SnlJson root, SnlTokDesc *desc)
     snl_tok_read_post_processor(snl_json_get(root, "post_processor"), desc);
 }
 
-SnlStatus snl_tok_build_text(SnlArena *arena, const SnlSource *source, uint32_t max_ids, SnlDiag *diag,
-                             void **out_blob, size_t *out_nbytes)
+SnlStatus snl_tok_build_text(SnlArena *arena, const SnlSource *source, uint32_t max_ids,
+                             SnlDiag *diag, void **out_blob, size_t *out_nbytes)
 {
     SnlJsonDoc *doc;
     SNL_TRY(snl_json_open_text(arena, source, &limits, diag, &doc));

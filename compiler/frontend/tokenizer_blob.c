@@ -102,10 +102,8 @@ static void put_added(Blob *blob, const SnlTokDesc *desc)
         put_u32(blob, SNLRT_TOK_ADDED, desc->added.at[i].marks);
         put_string(blob, SNLRT_TOK_ADDED, desc->added.at[i].content);
     }
-    for (size_t i = 0; i < desc->prefix.n; i++)
-        put_u32(blob, SNLRT_TOK_PREFIX, desc->prefix.at[i]);
-    for (size_t i = 0; i < desc->suffix.n; i++)
-        put_u32(blob, SNLRT_TOK_SUFFIX, desc->suffix.at[i]);
+    for (size_t i = 0; i < desc->prefix.n; i++) put_u32(blob, SNLRT_TOK_PREFIX, desc->prefix.at[i]);
+    for (size_t i = 0; i < desc->suffix.n; i++) put_u32(blob, SNLRT_TOK_SUFFIX, desc->suffix.at[i]);
 }
 
 static void put_steps(Blob *blob, int section, const SnlTokSteps *steps)

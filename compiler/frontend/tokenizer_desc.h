@@ -73,8 +73,8 @@ SnlStatus snl_tok_unsupported(SnlJson value, const char *found, const char *supp
 SnlTokBytes snl_tok_text(SnlJson value, uint32_t max);
 
 /* The whole way from a text in memory (what fuzzing uses; `source` is only read). */
-SnlStatus snl_tok_build_text(SnlArena *arena, const SnlSource *source, uint32_t max_ids, SnlDiag *diag,
-                             void **out_blob, size_t *out_nbytes);
+SnlStatus snl_tok_build_text(SnlArena *arena, const SnlSource *source, uint32_t max_ids,
+                             SnlDiag *diag, void **out_blob, size_t *out_nbytes);
 
 /* Steps come first: they decide how vocabulary texts are read. */
 void snl_tok_read_normalizer(SnlJson value, SnlTokDesc *desc);

@@ -29,7 +29,7 @@ int snl_tok_byte_name(SnlTokBytes name)
     return value;
 }
 
-/* ---- the byte-level alphabet ----------------------------------------------------------------- */
+/* ---- the byte-level alphabet --------------------------------------------------------------- */
 
 /* Printable Latin-1 stands for itself; the other bytes, in order, for U+0100 and on. */
 static bool stands_for_itself(uint32_t byte)
@@ -65,7 +65,7 @@ static bool name_to_bytes(SnlArena *arena, const int byte_of[ALPHABET_END], SnlT
     return true;
 }
 
-/* ---- vocabulary ------------------------------------------------------------------------------ */
+/* ---- vocabulary ---------------------------------------------------------------------------- */
 
 /* An id as JSON gives it; reports and returns NONE when it is none of this model's. */
 static uint32_t read_id(SnlJson place, const json_t *value, SnlTokBytes name,
@@ -175,7 +175,7 @@ static void read_byte_tokens(SnlJson vocab, SnlTokDesc *desc)
     }
 }
 
-/* ---- merges ---------------------------------------------------------------------------------- */
+/* ---- merges -------------------------------------------------------------------------------- */
 
 /* "a b" or ["a", "b"]. */
 static bool split_merge(SnlJson merges, size_t i, SnlTokDesc *desc, const char **out_left,
@@ -228,7 +228,7 @@ static void read_merges(SnlJson vocab, SnlJson merges, SnlTokDesc *desc)
         if (!read_merge(vocab, merges, i, desc)) return;
 }
 
-/* ---- added tokens ---------------------------------------------------------------------------- */
+/* ---- added tokens -------------------------------------------------------------------------- */
 
 static uint32_t added_marks(SnlJson item)
 {
@@ -275,7 +275,7 @@ static bool read_added(SnlJson vocab, SnlJson item, SnlTokDesc *desc)
     return true;
 }
 
-/* ---- the model ------------------------------------------------------------------------------- */
+/* ---- the model ----------------------------------------------------------------------------- */
 
 static bool is_bpe(SnlJson model)
 {

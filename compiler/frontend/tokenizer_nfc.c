@@ -1,21 +1,23 @@
-/* compiler/frontend/tokenizer_nfc.c -- the Unicode data of canonical composition, asked of utf8proc code
- * point by code point. Only tokenizers with an NFC normalizer carry it, so that the runtime needs no
- * Unicode library. Hangul is left out: it is computed. */
+/* compiler/frontend/tokenizer_nfc.c -- the Unicode data of canonical composition, asked of
+ * utf8proc code point by code point. Only tokenizers with an NFC normalizer carry it, so that the
+ * runtime needs no Unicode library. Hangul is left out: it is computed. */
 #include "compiler/frontend/tokenizer_desc.h"
 
 #include <utf8proc.h>
 
 enum { N_CODE_POINTS = 0x110000, SURROGATES = 0xD800, AFTER_SURROGATES = 0xE000 };
 
-static bool is_hangul(utf8proc_int32_t code) { return code >= 0xAC00 && code < 0xAC00 + 11172; }
+static bool is_hangul(utf8proc_int32_t code)
+{
+    return code >= 0xAC00 && code < 0xAC00 + 11172;
+}
 
 /* The single code point that `codes` compose to, or 0. */
 static utf8proc_int32_t composed(const utf8proc_int32_t *codes, int n)
 {
     utf8proc_int32_t buffer[4];
     for (int i = 0; i < n; i++) buffer[i] = codes[i];
-    utf8proc_ssize_t left =
-        utf8proc_normalize_utf32(buffer, n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t left = utf8proc_normalize_utf32(buffer, n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     return left == 1 ? buffer[0] : 0;
 }
 
@@ -29,8 +31,8 @@ typedef struct Pair {
 } Pair;
 typedef SnlVec(Pair) Pairs;
 
-/* A composite's decomposition is another code point and one mark; the pair composes back unless the
- * composite is excluded from composition. */
+/* A composite's decomposition is another code point and one mark; the pair composes back unless
+ * the composite is excluded from composition. */
 static void push_pair(SnlArena *arena, Pairs *pairs, utf8proc_int32_t code,
                       const utf8proc_int32_t *parts, int n)
 {

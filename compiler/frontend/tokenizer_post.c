@@ -1,6 +1,7 @@
 /* compiler/frontend/tokenizer_post.c -- the post_processor: which ids a text gets around it.
  *
- * Of a TemplateProcessing only `single` matters: one text at a time. ByteLevel changes offsets only. */
+ * Of a TemplateProcessing only `single` matters: one text at a time. ByteLevel changes offsets
+ * only. */
 #include "compiler/frontend/tokenizer_desc.h"
 
 #include <string.h>
@@ -27,7 +28,8 @@ static void push_special(SnlJson table, SnlJson item, SnlTokDesc *desc, SnlTokId
         int64_t id = snl_json_int(value, 0, INT32_MAX);
         if (item.doc->status != SNL_OK) return;
         if (id >= desc->n_ids || !desc->token[id].marks)
-            snl_json_fail(value, SNL_E_TOKENIZER, "found id %lld, which has no token", (long long)id);
+            snl_json_fail(value, SNL_E_TOKENIZER, "found id %lld, which has no token",
+                          (long long)id);
         SNL_PUSH(desc->arena, ids, (uint32_t)id);
     }
 }
@@ -37,7 +39,8 @@ static void read_template(SnlJson value, SnlTokDesc *desc)
     SnlJson single = snl_json_get(value, "single"), table = snl_json_get(value, "special_tokens");
     size_t n = snl_json_length(single), n_texts = 0;
     if (n > MAX_TEMPLATE)
-        snl_json_fail(single, SNL_E_TOKENIZER, "found %zu parts, wanted at most %d", n, MAX_TEMPLATE);
+        snl_json_fail(single, SNL_E_TOKENIZER, "found %zu parts, wanted at most %d", n,
+                      MAX_TEMPLATE);
     for (size_t i = 0; i < n && value.doc->status == SNL_OK; i++) {
         SnlJson part = snl_json_item(single, i);
         SnlJson special = snl_json_get(part, "SpecialToken"), text = snl_json_get(part, "Sequence");
@@ -77,6 +80,5 @@ static void read_processor(SnlJson value, SnlTokDesc *desc, bool *inout_template
 void snl_tok_read_post_processor(SnlJson value, SnlTokDesc *desc)
 {
     bool seen = false;
-    if (snl_json_present(value) && value.doc->status == SNL_OK)
-        read_processor(value, desc, &seen);
+    if (snl_json_present(value) && value.doc->status == SNL_OK) read_processor(value, desc, &seen);
 }

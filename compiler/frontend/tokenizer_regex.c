@@ -1,8 +1,9 @@
 /* compiler/frontend/tokenizer_regex.c -- is a pre-tokenizer's pattern safe to hand to PCRE2?
  *
- * tokenizer.json patterns are written for Oniguruma (Ruby syntax). Almost all of it means the same in
- * PCRE2 with UTF and UCP; the few things that do not are refused by name instead of splitting text
- * another way. One difference stays: PCRE2's \s includes U+180E (Mongolian vowel separator). */
+ * tokenizer.json patterns are written for Oniguruma (Ruby syntax). Almost all of it means the
+ * same in PCRE2 with UTF and UCP; the few things that do not are refused by name instead of
+ * splitting text another way. One difference stays: PCRE2's \s includes U+180E (Mongolian vowel
+ * separator). */
 #include "compiler/frontend/tokenizer_desc.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -90,14 +91,12 @@ static const Construct *find_foreign(const char *pattern, size_t n)
 const char *snl_tok_regex_problem(SnlArena *arena, SnlTokBytes pattern)
 {
     const Construct *found = find_foreign(pattern.at, pattern.n);
-    if (found)
-        return snl_arena_printf(arena, "found %s, which is not supported", found->meaning);
+    if (found) return snl_arena_printf(arena, "found %s, which is not supported", found->meaning);
     int error;
     PCRE2_SIZE place;
-    pcre2_code *regex =
-        pcre2_compile((PCRE2_SPTR)pattern.at, pattern.n,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
-                      &place, NULL);
+    pcre2_code *regex = pcre2_compile(
+        (PCRE2_SPTR)pattern.at, pattern.n,
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &place, NULL);
     if (regex) {
         pcre2_code_free(regex);
         return NULL;

@@ -1,11 +1,11 @@
 /* compiler/frontend/tokenizer_steps.c -- normalizer, pre_tokenizer and decoder as lists of steps.
  *
- * Components are put together from the few steps that the runtime knows (runtime/tokenizer_blob.h):
+ * Components are put together from the few steps that the runtime knows
+ * (runtime/tokenizer_blob.h):
  *
- *     ByteLevel   -> PREPEND_UNLESS " ", SPLIT_REGEX (GPT-2's pattern); the bytes' printable stand-ins
- *                    never exist: token texts are turned back into bytes instead
- *     Metaspace   -> REPLACE " ", PREPEND_UNLESS, SPLIT_LITERAL; as decoder DROP_FIRST, REPLACE
- *     Digits      -> SPLIT_REGEX */
+ *     ByteLevel   -> PREPEND_UNLESS " ", SPLIT_REGEX (GPT-2's pattern); the bytes' printable
+ * stand-ins never exist: token texts are turned back into bytes instead Metaspace   -> REPLACE " ",
+ * PREPEND_UNLESS, SPLIT_LITERAL; as decoder DROP_FIRST, REPLACE Digits      -> SPLIT_REGEX */
 #include "compiler/frontend/tokenizer_desc.h"
 
 #include <string.h>
@@ -17,9 +17,15 @@ enum { MAX_STEP_BYTES = 256, MAX_PATTERN_BYTES = 16384, MAX_STRIP = 1024 };
 static const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-static SnlTokBytes literal(const char *text) { return snl_tok_bytes(text, strlen(text)); }
+static SnlTokBytes literal(const char *text)
+{
+    return snl_tok_bytes(text, strlen(text));
+}
 
-static const char *type_of(SnlJson value) { return snl_json_text(snl_json_get(value, "type")); }
+static const char *type_of(SnlJson value)
+{
+    return snl_json_text(snl_json_get(value, "type"));
+}
 
 static void push_step(SnlJson place, SnlTokDesc *desc, SnlTokSteps *steps, SnlTokStep step)
 {
@@ -72,7 +78,7 @@ static SnlTokStep read_replace(SnlJson value)
     return step;
 }
 
-/* ---- normalizer ------------------------------------------------------------------------------------- */
+/* ---- normalizer ---------------------------------------------------------------------------- */
 
 static void read_normalizer_step(SnlJson value, SnlTokDesc *desc)
 {
@@ -98,7 +104,7 @@ void snl_tok_read_normalizer(SnlJson value, SnlTokDesc *desc)
     for_each_step(value, "normalizers", desc, read_normalizer_step);
 }
 
-/* ---- pre_tokenizer ---------------------------------------------------------------------------------- */
+/* ---- pre_tokenizer ------------------------------------------------------------------------- */
 
 static void push_regex(SnlJson place, SnlTokDesc *desc, SnlTokBytes pattern, uint32_t behaviour,
                        bool invert)
@@ -198,7 +204,9 @@ static void read_metaspace(SnlJson value, SnlTokDesc *desc)
         SnlTokStep prepend = {SNLRT_TOK_PREPEND_UNLESS,
                               scheme == SCHEME_FIRST ? SNLRT_TOK_PREPEND_FIRST
                                                      : SNLRT_TOK_PREPEND_ALWAYS,
-                              0, mark, {"", 0}};
+                              0,
+                              mark,
+                              {"", 0}};
         push_step(value, desc, &desc->pretokenize, prepend);
     }
     if (snl_json_bool_or(snl_json_get(value, "split"), true)) {
@@ -235,7 +243,7 @@ void snl_tok_read_pretokenizer(SnlJson value, SnlTokDesc *desc)
     for_each_step(value, "pretokenizers", desc, read_pretokenizer_step);
 }
 
-/* ---- decoder ---------------------------------------------------------------------------------------- */
+/* ---- decoder ------------------------------------------------------------------------------- */
 
 /* The order in which the runtime applies the kinds; the file's order must agree with it. */
 typedef enum DecoderStage {
@@ -282,10 +290,14 @@ static DecoderStage last_stage(const SnlTokDesc *desc)
     if (desc->byte_level_decoder) return STAGE_BYTE_LEVEL;
     if (desc->decode.n == 0) return STAGE_START;
     switch (desc->decode.at[desc->decode.n - 1].kind) {
-    case SNLRT_TOK_BYTE_TOKENS: return STAGE_BYTES;
-    case SNLRT_TOK_SEPARATE: return STAGE_FUSE;
-    case SNLRT_TOK_STRIP: return STAGE_STRIP;
-    default: return STAGE_TOKEN;
+    case SNLRT_TOK_BYTE_TOKENS:
+        return STAGE_BYTES;
+    case SNLRT_TOK_SEPARATE:
+        return STAGE_FUSE;
+    case SNLRT_TOK_STRIP:
+        return STAGE_STRIP;
+    default:
+        return STAGE_TOKEN;
     }
 }
 
@@ -294,9 +306,10 @@ static void read_decoder_step(SnlJson value, SnlTokDesc *desc)
     const char *type = type_of(value);
     DecoderStage stage = stage_of(type), last = last_stage(desc);
     if (stage == STAGE_START) {
-        snl_tok_unsupported(snl_json_get(value, "type"), type,
-                            "ByteLevel, Metaspace, Replace (of a String), ByteFallback, Fuse, Strip, "
-                            "Sequence, null");
+        snl_tok_unsupported(
+            snl_json_get(value, "type"), type,
+            "ByteLevel, Metaspace, Replace (of a String), ByteFallback, Fuse, Strip, "
+            "Sequence, null");
         return;
     }
     bool misplaced = stage == STAGE_BYTE_LEVEL ? last != STAGE_START

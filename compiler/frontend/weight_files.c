@@ -2,6 +2,7 @@
 #include "compiler/frontend/weight_files.h"
 
 #include "compiler/frontend/json.h"
+#include "compiler/frontend/npy_index.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -52,7 +53,10 @@ static SnlStatus open_file(SnlWeightFiles *files, const char *name, SnlDiag *dia
     OpenFile *file = SNL_NEW(files->arena, OpenFile);
     file->name = snl_arena_strdup(files->arena, name);
     file->path = files->base_dir ? snl_path_join(files->arena, files->base_dir, name) : file->name;
-    SNL_TRY(snl_safetensors_open(files->arena, file->path, diag, &file->st));
+    /* An array beside the model (`diag:FILE.npy` of a plan) is a file with one nameless tensor. */
+    SNL_TRY(snl_npy_named(name)
+                ? snl_npy_index_open(files->arena, file->path, diag, &file->st)
+                : snl_safetensors_open(files->arena, file->path, diag, &file->st));
     SNL_PUSH(files->arena, &files->file, file);
     *out = file;
     return SNL_OK;

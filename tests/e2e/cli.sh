@@ -60,6 +60,9 @@ expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --pipeline n
 expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --print-ir-after nope
 expect 2 "a program needs \`schedule\`" "$snlpc" compile "$model" -o o/p --pipeline inline-layers
 expect 2 "warp9" "$snlpc" compile "$model" -o o/p --cpu warp9
+
+expect 2 "--target: error[E0501]: found 'nowhere'" "$snlpc" compile "$model" -o o/p --target nowhere
+expect 1 "another kind of machine" "$snlpc" compile "$model" -o o/p --target aarch64-linux-gnu
 expect_empty "bad usage"
 
 # ---- inputs that are not there or not models
@@ -137,7 +140,7 @@ expect 0 "after simplify" "$snlpc" compile "$model" --emit ir --print-ir-after s
 expect 0 "arena bytes" "$snlpc" compile "$model" --emit ir --timing -o o/x.snl
 
 # ---- the program
-expect 0 "sequential steps" "$snlpc" compile "$model" -o o/p
+expect 0 "barriers" "$snlpc" compile "$model" -o o/p
 [ -x o/p ] || fail "the program is not executable"
 expect 0 "" "$snlpc" compile "$model" -o o/q -q
 [ -s "$dir/err" ] && fail "-q is not quiet"

@@ -242,6 +242,8 @@ class Program(unittest.TestCase):
         path.write_bytes(b"x")
         self.bad(INPUT, "found 1 tokens, too few to score one", "--ppl", path)
         self.bad(MACHINE, "/nonexistent: cannot open", "--ppl", "/nonexistent")
+        self.bad(USAGE, "--ppl: mode warm starts each token from the states of the one before",
+                 "--ppl", path, "--mode", "warm")
 
     def test_bench(self):
         done = self.good("--bench", "-t", "2")
@@ -259,7 +261,7 @@ class Program(unittest.TestCase):
             self.assertIn(part, text)
         found = json.loads(self.good("--about", "--json").stdout)
         self.assertEqual(found["model"], 'fake "model"')
-        self.assertEqual([mode["name"] for mode in found["modes"]], ["seq", "alt", "slow"])
+        self.assertEqual([mode["name"] for mode in found["modes"]], ["seq", "alt", "slow", "prompt", "warm"])
         self.assertEqual(found["eos"], [0, 3])
 
     def test_verify(self):
@@ -275,7 +277,7 @@ class Program(unittest.TestCase):
     def test_modes(self):
         first = self.good("--ids", "1", "-n", "2", "--mode", "alt").stdout
         self.assertEqual(first, self.good("--ids", "1", "-n", "2").stdout)
-        self.bad(USAGE, "--mode: found 'fast', this program has: seq, alt, slow", "--mode", "fast")
+        self.bad(USAGE, "--mode: found 'fast', this program has: seq, alt, slow, prompt, warm", "--mode", "fast")
 
     def test_json_statistics(self):
         done = self.good("-p", "xyz", "-n", "5", "-t", "2", "--json")

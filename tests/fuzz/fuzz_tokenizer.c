@@ -1,6 +1,6 @@
-/* tests/fuzz/fuzz_tokenizer.c -- tokenizer.json, and text for it, from anyone: JSON up to the first NUL,
- * then the text. Whatever is accepted must encode and decode; what the frontend writes must be a blob
- * that the runtime takes, and the stream must give what decoding at once gives. */
+/* tests/fuzz/fuzz_tokenizer.c -- tokenizer.json, and text for it, from anyone: JSON up to the
+ * first NUL, then the text. Whatever is accepted must encode and decode; what the frontend writes
+ * must be a blob that the runtime takes, and the stream must give what decoding at once gives. */
 #include "compiler/frontend/tokenizer_desc.h"
 #include "runtime/tokenizer.h"
 

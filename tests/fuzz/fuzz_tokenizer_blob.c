@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_tokenizer_blob.c -- damaged tokenizer blobs: refused, or harmless whatever the text. The
- * last byte says how many bytes before it are the text. */
+/* tests/fuzz/fuzz_tokenizer_blob.c -- damaged tokenizer blobs: refused, or harmless whatever the
+ * text. The last byte says how many bytes before it are the text. */
 #include "runtime/tokenizer.h"
 
 #include <stdlib.h>

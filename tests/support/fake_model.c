@@ -28,9 +28,10 @@ static void write_rows(SnlrtCtx *ctx, int64_t thread)
     for (int64_t t = share(ctx->n_tokens, thread, ctx->n_threads);
          t < share(ctx->n_tokens, thread + 1, ctx->n_threads); t++) {
         cache[pos + t] = (float)tokens[t];
-        for (int64_t i = 0; i < 4 && FAKE_OUTPUTS; i++)
+        if (FAKE_OUTPUTS == 0) continue;
+        for (int64_t i = 0; i < 4; i++)
             ((float *)ctx->args[3].ptr)[t * 4 + i] = (float)(10 * (pos + t) + i);
-        for (int64_t i = 0; i < 6 && FAKE_OUTPUTS; i++)
+        for (int64_t i = 0; i < 6; i++)
             ((float *)ctx->args[4].ptr)[t * 6 + i] =
                 (float)(100 * (pos + t) + 10 * (i / 3) + i % 3);
     }
@@ -90,20 +91,25 @@ static void slow_step(SnlrtCtx *ctx, int64_t thread)
     step(ctx, thread, 0.0f);
 }
 
-static const SnlrtGraph graphs[] = {
-#define GRAPH(mode, function, what)                                                                \
+static const SnlrtGraph graphs[FAKE_MODES] = {
+#define GRAPH(mode, decode_step, prefill_step, what, bits)                                         \
     {.name = mode,                                                                                 \
      .plan = "seq",                                                                                \
      .exactness = what,                                                                            \
-     .decode = function,                                                                           \
-     .prefill = function,                                                                          \
+     .decode = decode_step,                                                                        \
+     .prefill = prefill_step,                                                                      \
      .prefill_block = FAKE_BLOCK,                                                                  \
      .shared_bytes = SHARED_BYTES,                                                                 \
      .private_bytes = PRIVATE_BYTES,                                                               \
      .decode_barriers = 2,                                                                         \
-     .prefill_barriers = 2}
-    GRAPH("seq", seq_step, "exact"), GRAPH("alt", alt_step, "rounds(\"test\")"),
-    GRAPH("slow", slow_step, "exact")};
+     .prefill_barriers = 2,                                                                        \
+     .flags = bits}
+    [FAKE_SEQ] = GRAPH("seq", seq_step, seq_step, "exact", 0),
+    [FAKE_ALT] = GRAPH("alt", alt_step, alt_step, "rounds(\"test\")", 0),
+    [FAKE_SLOW] = GRAPH("slow", slow_step, slow_step, "exact", 0),
+    [FAKE_PROMPT] = GRAPH("prompt", seq_step, alt_step, "exact", SNLRT_GRAPH_PROMPT),
+    [FAKE_WARM] = GRAPH("warm", seq_step, alt_step, "exact", SNLRT_GRAPH_PROMPT | SNLRT_GRAPH_WARM),
+};
 
 static const SnlrtOutput outputs[] = {{.name = "h.0", .streams = 0, .width = 4},
                                       {.name = "h.1", .streams = 2, .width = 3}};
@@ -124,7 +130,7 @@ const SnlrtModel snlrt_model = {.abi_version = SNLRT_ABI_VERSION,
                                 .n_eos = 2,
                                 .eos = eos,
                                 .state_bytes = (FAKE_CONTEXT * 4 + 63) / 64 * 64,
-                                .n_graphs = 3,
+                                .n_graphs = FAKE_MODES,
                                 .graphs = graphs,
                                 .n_outputs = FAKE_OUTPUTS,
                                 .outputs = FAKE_OUTPUTS ? outputs : NULL,

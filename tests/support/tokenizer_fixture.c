@@ -49,8 +49,8 @@ const char *tokenizer_patch(Support *s, const char *text, const char *from, cons
 void *tokenizer_blob(Support *s, const char *path, int64_t vocab, size_t *out_nbytes)
 {
     void *blob;
-    SnlStatus status = snl_tokenizer_build(s->arena, SNL_TOKENIZER_JSON, path, vocab, s->diag, &blob,
-                                           out_nbytes);
+    SnlStatus status =
+        snl_tokenizer_build(s->arena, SNL_TOKENIZER_JSON, path, vocab, s->diag, &blob, out_nbytes);
     assert_int_equal(status == SNL_OK, blob != NULL);
     return blob;
 }
@@ -126,17 +126,6 @@ void tokenizer_encodes(SnlrtTokenizer *tokenizer, unsigned flags, const char *te
     if (!equal) _fail(file, line);
 }
 
-static bool is_utf8(const char *text, size_t n)
-{
-    uint32_t code;
-    for (size_t at = 0; at < n;) {
-        int length = snlrt_utf8_decode(text + at, n - at, &code);
-        if (length <= 0) return false;
-        at += (size_t)length;
-    }
-    return true;
-}
-
 static bool decode_stream(const SnlrtTokenizer *tokenizer, unsigned flags, const SnlrtIds *ids,
                           SnlrtText *out)
 {
@@ -147,7 +136,8 @@ static bool decode_stream(const SnlrtTokenizer *tokenizer, unsigned flags, const
         size_t before = out->n;
         int code = i < ids->n ? snlrt_decoder_push(&decoder, ids->at[i], out)
                               : snlrt_decoder_finish(&decoder, out);
-        whole = whole && !code && (out->n == before || is_utf8(out->at + before, out->n - before));
+        whole = whole && !code &&
+                (out->n == before || snlrt_utf8_valid(out->at + before, out->n - before));
     }
     return whole;
 }

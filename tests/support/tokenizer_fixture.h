@@ -1,5 +1,5 @@
-/* tests/support/tokenizer_fixture.h -- tokenizers for tests: from files, from JSON texts and from JSON
- * texts with one thing changed. */
+/* tests/support/tokenizer_fixture.h -- tokenizers for tests: from files, from JSON texts and from
+ * JSON texts with one thing changed. */
 #ifndef SNL_TESTS_TOKENIZER_FIXTURE_H
 #define SNL_TESTS_TOKENIZER_FIXTURE_H
 
@@ -32,7 +32,8 @@ SnlrtTokenizer *tokenizer_open_json(Support *s, const char *json);
 void tokenizer_encodes(SnlrtTokenizer *tokenizer, unsigned flags, const char *text, size_t nbytes,
                        const char *wanted, const char *file, int line);
 
-/* Decodes at once and id by id; both must give `wanted`, and each piece of the stream whole UTF-8. */
+/* Decodes at once and id by id; both must give `wanted`, and each piece of the stream whole
+ * UTF-8. */
 #define assert_decodes(tokenizer, flags, ids, wanted)                                              \
     tokenizer_decodes((tokenizer), (flags), (ids), (wanted), __FILE__, __LINE__)
 void tokenizer_decodes(const SnlrtTokenizer *tokenizer, unsigned flags, const char *ids,

@@ -205,8 +205,8 @@ static const Case cases[] = {
 
     {"%r = cast %x {to = bf16} : bf16[T, 8]", NULL},
     {"%r = cast %b16 {to = f32} : f32[T, 8]", NULL},
-    {"%r = cast %x {to = q8_0} : f32[T, 8]",
-     "cast: attribute 'to': found q8_0, wanted one of f32|bf16|f16"},
+    {"%r = cast %x {to = q4_0} : f32[T, 8]",
+     "cast: attribute 'to': found q4_0, wanted one of f32|bf16|f16|q8_0"},
 
     {"%r = call %x, %pos, [@l(@kv)] : f32[T, 8]", NULL},
     {"%r, %s = call %x, %pos, [@two] : f32[T, 8], index", NULL},

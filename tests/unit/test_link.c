@@ -63,6 +63,20 @@ static void broken_objects_leave_nothing_behind(void **state)
     assert_false(snl_path_exists(out));
 }
 
+static void code_for_another_machine_is_refused(void **state)
+{
+    Support *s = *state;
+    uint8_t elf[64] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
+    elf[16] = 1;
+    elf[18] = 0xf3; /* RISC-V */
+    char *object = support_write(s, "riscv.o", elf, sizeof elf);
+    char *out = support_path(s, "program");
+    assert_int_equal(snl_link_program(object, SNL_SANITIZE_NONE, out, s->diag), SNL_BAD_INPUT);
+    assert_diag(s->diag, "--target: error[E0301]: the code is for another kind of machine (ELF "
+                         "machine 243)");
+    assert_false(snl_path_exists(out));
+}
+
 static void a_missing_linker_is_named(void **state)
 {
     Support *s = *state;
@@ -218,6 +232,7 @@ int main(void)
         support_test(spawn_repeats_what_the_tool_says),
         support_test(spawn_survives_a_talkative_tool),
         support_test(broken_objects_leave_nothing_behind),
+        support_test(code_for_another_machine_is_refused),
         support_test(a_missing_linker_is_named),
         support_test(trailer_is_found_from_the_end),
         support_test(manifest_carries_the_hashes),

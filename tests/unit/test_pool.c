@@ -109,24 +109,71 @@ static void bad_number_of_threads_is_refused(void **state)
     assert_int_equal(snlrt_pool_create(SNLRT_MAX_THREADS + 1, &pool, &err), SNLRT_USAGE);
 }
 
+typedef struct Raiser {
+    SnlrtSignalWord *word;
+    SnlrtFence fence;
+} Raiser;
+
 static void *raise_later(void *user)
 {
+    Raiser *raiser = user;
     nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    snlrt_signal_raise(user, 7);
+    snlrt_signal_raise(raiser->word, 7, raiser->fence);
     return NULL;
+}
+
+static void wake_a_sleeper(SnlrtFence fence)
+{
+    SnlrtSignalWord word = {.value = UINT32_MAX - 1}; /* the count wraps on the way to 7 */
+    Raiser raiser = {&word, fence};
+    pthread_t thread;
+    assert_false(snlrt_signal_reached(&word, 7));
+    assert_int_equal(pthread_create(&thread, NULL, raise_later, &raiser), 0);
+    snlrt_signal_wait(&word, 7, 0, fence);
+    assert_true(snlrt_signal_reached(&word, 7));
+    assert_true(snlrt_signal_reached(&word, UINT32_MAX));
+    pthread_join(thread, NULL);
 }
 
 static void sleeper_is_woken(void **state)
 {
     (void)state;
-    SnlrtSignalWord word = {.value = UINT32_MAX - 1}; /* the count wraps on the way to 7 */
-    pthread_t thread;
-    assert_false(snlrt_signal_reached(&word, 7));
-    assert_int_equal(pthread_create(&thread, NULL, raise_later, &word), 0);
-    snlrt_signal_wait(&word, 7, 0);
-    assert_true(snlrt_signal_reached(&word, 7));
-    assert_true(snlrt_signal_reached(&word, UINT32_MAX));
-    pthread_join(thread, NULL);
+    wake_a_sleeper(SNLRT_FENCE_BOTH);
+    wake_a_sleeper(snlrt_signal_fence());
+}
+
+/* Two threads hand a number to and fro without spinning: every wait may become a sleep, and a lost
+ * wake-up hangs. */
+typedef struct Court {
+    SnlrtSignalWord words[2];
+    SnlrtFence fence;
+} Court;
+enum { N_STROKES = 3000 };
+
+static void *play_back(void *user)
+{
+    Court *court = user;
+    for (uint32_t i = 1; i <= N_STROKES; i++) {
+        snlrt_signal_wait(&court->words[0], i, 0, court->fence);
+        snlrt_signal_raise(&court->words[1], i, court->fence);
+    }
+    return NULL;
+}
+
+static void no_wake_up_is_lost(void **state)
+{
+    (void)state;
+    SnlrtFence fences[] = {SNLRT_FENCE_BOTH, snlrt_signal_fence()};
+    for (int f = 0; f < 2; f++) {
+        Court court = {.fence = fences[f]};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, play_back, &court), 0);
+        for (uint32_t i = 1; i <= N_STROKES; i++) {
+            snlrt_signal_raise(&court.words[0], i, court.fence);
+            snlrt_signal_wait(&court.words[1], i, 0, court.fence);
+        }
+        pthread_join(thread, NULL);
+    }
 }
 
 static void usable_cores_are_some_and_not_more_than_processors(void **state)
@@ -144,6 +191,7 @@ int main(void)
         cmocka_unit_test(team_without_jobs_ends),
         cmocka_unit_test(bad_number_of_threads_is_refused),
         cmocka_unit_test(sleeper_is_woken),
+        cmocka_unit_test(no_wake_up_is_lost),
         cmocka_unit_test(usable_cores_are_some_and_not_more_than_processors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,19 +1,22 @@
 /* tests/unit/test_pretokenize.c -- pieces of a text, shown with | between them.
  *
- * The five behaviours on "the-final--countdown" are the examples of Hugging Face's documentation. */
+ * The five behaviours on "the-final--countdown" are the examples of Hugging Face's documentation.
+ */
 #include "tests/support/tokenizer_fixture.h"
 
 #include "runtime/tokenizer_internal.h"
 
 #include <string.h>
 
-/* The pieces tokenizer without normalizer, with this pre_tokenizer; ByteLevel takes its decoder too. */
+/* The pieces tokenizer without normalizer, with this pre_tokenizer; ByteLevel takes its decoder
+ * too. */
 static SnlrtTokenizer *open_steps(Support *s, const char *pre_tokenizer)
 {
     const char *json = tokenizer_patch(s, tokenizer_pieces_json, "\"normalizer\":", "\"x\":");
     if (strstr(pre_tokenizer, "ByteLevel")) {
-        json = tokenizer_patch(s, json, "\"decoder\":", "\"decoder\": {\"type\": \"ByteLevel\"}, "
-                                                        "\"y\":");
+        json = tokenizer_patch(s, json, "\"decoder\":",
+                               "\"decoder\": {\"type\": \"ByteLevel\"}, "
+                               "\"y\":");
         json = tokenizer_patch(s, json, "\"byte_fallback\": true", "\"byte_fallback\": false");
     }
     const char *step = snl_arena_printf(s->arena, "\"pre_tokenizer\": %s", pre_tokenizer);
@@ -67,14 +70,16 @@ static void behaviours_do_what_they_say(void **state)
 
 static void inverted_splits_match_the_rest(void **state)
 {
-    check(*state, split(*state, "\"Regex\": \"[a-z]+\"", "Removed", "true"), "ab-cd--ef", "ab|cd|ef");
+    check(*state, split(*state, "\"Regex\": \"[a-z]+\"", "Removed", "true"), "ab-cd--ef",
+          "ab|cd|ef");
     check(*state, split(*state, "\"Regex\": \"[a-z]+\"", "Removed", "false"), "ab-cd--ef", "-|--");
     check(*state, split(*state, "\"Regex\": \"-\"", "MergedWithNext", "true"), "-a-b", "-|a-|b");
 }
 
 static void edges_of_splits(void **state)
 {
-    check(*state, split(*state, "\"String\": \"-\"", "MergedWithPrevious", "false"), "--a-", "-|-|a-");
+    check(*state, split(*state, "\"String\": \"-\"", "MergedWithPrevious", "false"), "--a-",
+          "-|-|a-");
     check(*state, split(*state, "\"String\": \"-\"", "MergedWithNext", "false"), "-a--", "-a|-|-");
     check(*state, split(*state, "\"String\": \"-\"", "Removed", "false"), "---", "");
     check(*state, split(*state, "\"String\": \"\"", "Isolated", "false"), "abc", "abc");
@@ -139,8 +144,9 @@ static void text_cannot_explode(void **state)
     Support *s = *state;
     const char *steps = "";
     for (int i = 0; i < 40; i++)
-        steps = snl_arena_printf(s->arena, "%s%s{\"type\": \"Replace\", \"pattern\": {\"String\": "
-                                           "\"a\"}, \"content\": \"aa\"}",
+        steps = snl_arena_printf(s->arena,
+                                 "%s%s{\"type\": \"Replace\", \"pattern\": {\"String\": "
+                                 "\"a\"}, \"content\": \"aa\"}",
                                  steps, i ? ", " : "");
     const char *json = tokenizer_patch(s, tokenizer_pieces_json, "\"normalizers\": [\n",
                                        snl_arena_printf(s->arena, "\"normalizers\": [%s,", steps));

@@ -47,9 +47,9 @@ static void count_draws(SnlrtSampling sampling, int counts[VOCAB])
 
 static void assert_share(int count, double share)
 {
-    double deviation = sqrt(share * (1 - share) / N_DRAWS);
-    if (fabs((double)count / N_DRAWS - share) > 4 * deviation + 1e-12)
-        fail_msg("found a share of %g, wanted %g", (double)count / N_DRAWS, share);
+    double deviation = sqrt(share * (1 - share) / (double)N_DRAWS);
+    if (fabs(count / (double)N_DRAWS - share) > 4 * deviation + 1e-12)
+        fail_msg("found a share of %g, wanted %g", count / (double)N_DRAWS, share);
 }
 
 static void greedy_takes_lowest_id_of_equal_logits(void **state)

@@ -72,7 +72,7 @@ static void every_block_and_team_gives_the_same_rows(void **state)
         for (int64_t n_threads = 1; n_threads <= 3; n_threads++) {
             SnlrtSession *session = create(n_threads, blocks[b]);
             memset(g, 0, sizeof *g);
-            assert_int_equal(snlrt_session_run(session, tokens, N_TOKENS, SNLRT_ROWS_ALL, gather, g,
+            assert_int_equal(snlrt_session_run(session, tokens, N_TOKENS, SNLRT_RUN_ALL_ROWS, gather, g,
                                                NULL),
                              SNLRT_OK);
             assert_int_equal(g->n_rows, N_TOKENS);
@@ -98,7 +98,7 @@ static void last_row_alone_is_the_last_row(void **state)
     SnlrtSession *session = create(2, 0);
     assert_null(snlrt_session_logits(session));
     assert_int_equal(
-        snlrt_session_run(session, tokens, N_TOKENS, SNLRT_ROWS_LAST, gather, g, NULL), SNLRT_OK);
+        snlrt_session_run(session, tokens, N_TOKENS, 0, gather, g, NULL), SNLRT_OK);
     assert_int_equal(g->n_rows, 1);
     assert_int_equal(g->n_tokens, N_TOKENS);
     for (int64_t v = 0; v < FAKE_VOCAB; v++)
@@ -114,7 +114,7 @@ static void reset_begins_again(void **state)
     fill_tokens(tokens);
     SnlrtSession *session = create(2, 4);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(snlrt_session_run(session, tokens, 10, SNLRT_ROWS_LAST, NULL, NULL, NULL),
+        assert_int_equal(snlrt_session_run(session, tokens, 10, 0, NULL, NULL, NULL),
                          SNLRT_OK);
         assert_int_equal(snlrt_session_pos(session), 10);
         assert_true(snlrt_session_logits(session)[5] == expected_logit(tokens, 9, 5));
@@ -134,7 +134,7 @@ static void sink_can_stop(void **state)
     g->stop_after = 2;
     SnlrtSession *session = create(1, 8);
     assert_int_equal(
-        snlrt_session_run(session, tokens, N_TOKENS, SNLRT_ROWS_LAST, gather, g, NULL),
+        snlrt_session_run(session, tokens, N_TOKENS, 0, gather, g, NULL),
         SNLRT_STOPPED);
     assert_int_equal(snlrt_session_pos(session), 16);
     assert_null(snlrt_session_logits(session)); /* those blocks had none */
@@ -148,26 +148,26 @@ static void what_does_not_fit_is_refused_before_it_runs(void **state)
     SnlrtError err;
     int32_t tokens[FAKE_CONTEXT + 1] = {0};
     SnlrtSession *session = create(1, 0);
-    assert_int_equal(snlrt_session_run(session, tokens, FAKE_CONTEXT + 1, SNLRT_ROWS_LAST, NULL, NULL,
+    assert_int_equal(snlrt_session_run(session, tokens, FAKE_CONTEXT + 1, 0, NULL, NULL,
                                        &err),
                      SNLRT_INPUT);
     assert_string_equal(err.text,
                         "context full: 201 tokens at position 0, and there are 200 positions");
-    assert_int_equal(snlrt_session_run(session, tokens, 0, SNLRT_ROWS_LAST, NULL, NULL, &err),
+    assert_int_equal(snlrt_session_run(session, tokens, 0, 0, NULL, NULL, &err),
                      SNLRT_INPUT);
     tokens[3] = FAKE_VOCAB;
-    assert_int_equal(snlrt_session_run(session, tokens, 5, SNLRT_ROWS_LAST, NULL, NULL, &err),
+    assert_int_equal(snlrt_session_run(session, tokens, 5, 0, NULL, NULL, &err),
                      SNLRT_INPUT);
     assert_string_equal(err.text, "token id 256 (number 4): wanted 0 to 255, the vocabulary");
     tokens[3] = -1;
-    assert_int_equal(snlrt_session_run(session, tokens, 5, SNLRT_ROWS_LAST, NULL, NULL, &err),
+    assert_int_equal(snlrt_session_run(session, tokens, 5, 0, NULL, NULL, &err),
                      SNLRT_INPUT);
     assert_int_equal(snlrt_session_pos(session), 0);
     tokens[3] = 0;
     assert_int_equal(
-        snlrt_session_run(session, tokens, FAKE_CONTEXT, SNLRT_ROWS_LAST, NULL, NULL, &err),
+        snlrt_session_run(session, tokens, FAKE_CONTEXT, 0, NULL, NULL, &err),
         SNLRT_OK);
-    assert_int_equal(snlrt_session_run(session, tokens, 1, SNLRT_ROWS_LAST, NULL, NULL, &err),
+    assert_int_equal(snlrt_session_run(session, tokens, 1, 0, NULL, NULL, &err),
                      SNLRT_INPUT);
     snlrt_session_destroy(session);
 }
@@ -180,7 +180,7 @@ static void bad_options_are_refused(void **state)
     SnlrtSessionOptions good = {
         .model = &snlrt_model, .weights = (const uint8_t *)weights, .n_threads = 1};
     SnlrtSessionOptions bad = good;
-    bad.graph = 3;
+    bad.graph = FAKE_MODES;
     assert_int_equal(snlrt_session_create(&bad, &session, &err), SNLRT_USAGE);
     bad = good;
     bad.context = FAKE_CONTEXT + 1;
@@ -205,11 +205,43 @@ static void smaller_context_is_the_limit(void **state)
         .model = &snlrt_model, .weights = (const uint8_t *)weights, .n_threads = 1, .context = 7};
     assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
     assert_int_equal(snlrt_session_context(session), 7);
-    assert_int_equal(snlrt_session_run(session, tokens, 8, SNLRT_ROWS_LAST, NULL, NULL, NULL),
+    assert_int_equal(snlrt_session_run(session, tokens, 8, 0, NULL, NULL, NULL),
                      SNLRT_INPUT);
-    assert_int_equal(snlrt_session_run(session, tokens, 7, SNLRT_ROWS_LAST, NULL, NULL, NULL),
+    assert_int_equal(snlrt_session_run(session, tokens, 7, 0, NULL, NULL, NULL),
                      SNLRT_OK);
     snlrt_session_destroy(session);
+}
+
+/* Bias of the logits that a run of n tokens at the current position leaves. */
+static float bias_after(SnlrtSession *session, const int32_t *tokens, int64_t n, unsigned flags)
+{
+    assert_int_equal(snlrt_session_run(session, tokens, n, flags, NULL, NULL, NULL), SNLRT_OK);
+    int64_t last = snlrt_session_pos(session) - 1;
+    float bias = snlrt_session_logits(session)[3] - expected_logit(tokens - last + n - 1, last, 3);
+    return bias > 0.5f ? 1.0f : 0.0f;
+}
+
+static void prompts_with_a_function_of_their_own_use_it(void **state)
+{
+    (void)state;
+    int32_t tokens[N_TOKENS];
+    fill_tokens(tokens);
+    for (int64_t block = 1; block <= FAKE_BLOCK; block += 3) {
+        SnlrtSessionOptions options = {.model = &snlrt_model,
+                                       .weights = (const uint8_t *)weights,
+                                       .graph = FAKE_PROMPT,
+                                       .n_threads = 2,
+                                       .block = block};
+        SnlrtSession *session;
+        assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
+        assert_true(bias_after(session, tokens, 1, 0) == 1.0f); /* a prompt of one token */
+        assert_true(bias_after(session, tokens + 1, 16, 0) == 1.0f);
+        assert_true(bias_after(session, tokens + 17, 1, SNLRT_RUN_TEXT) == 0.0f);
+        assert_true(bias_after(session, tokens + 18, 7, SNLRT_RUN_TEXT) == 0.0f);
+        assert_true(bias_after(session, tokens + 25, 5, SNLRT_RUN_TEXT | SNLRT_RUN_ALL_ROWS) ==
+                    0.0f);
+        snlrt_session_destroy(session);
+    }
 }
 
 int main(void)
@@ -222,6 +254,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_refused_before_it_runs),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(smaller_context_is_the_limit),
+        cmocka_unit_test(prompts_with_a_function_of_their_own_use_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static void check(SnlrtTokenizer *t, unsigned flags, const Vector *vectors, size
 }
 #define CHECK(t, flags, vectors) check((t), (flags), (vectors), sizeof(vectors) / sizeof *(vectors))
 
-/* ---- byte level ------------------------------------------------------------------------------------- */
+/* ---- byte level ---------------------------------------------------------------------------- */
 
 static void byte_level_merges_by_rank_then_from_the_left(void **state)
 {
@@ -49,17 +49,11 @@ static void byte_level_pattern_cuts_before_merging(void **state)
 {
     static const Vector vectors[] = {
         {"12345", "49 50 51 52 53"}, /* each digit alone: 12 cannot be made */
-        {"it's", "105 116 265"},
-        {"IT'S", "73 84 39 83"},
-        {"we'll", "119 101 281"},
-        {"\n\n\nx", "266 10 120"},
-        {"\r\n", "13 10"},
-        {"x\n\n", "120 266"},
-        {"!\n\n", "33 266"},
-        {"a   b", "97 267 32 98"}, /* the last space goes with the word */
-        {"a    ", "97 268"},
-        {"     ", "268 32"},
-        {"a\tb", "97 9 98"},
+        {"it's", "105 116 265"},     {"IT'S", "73 84 39 83"},   {"we'll", "119 101 281"},
+        {"\n\n\nx", "266 10 120"},   {"\r\n", "13 10"},         {"x\n\n", "120 266"},
+        {"!\n\n", "33 266"},         {"a   b", "97 267 32 98"}, /* the last space goes with the word
+                                                                 */
+        {"a    ", "97 268"},         {"     ", "268 32"},       {"a\tb", "97 9 98"},
     };
     SnlrtTokenizer *t = tokenizer_open_file(*state, tokenizer_byte_level_path(*state));
     CHECK(t, SNLRT_ENCODE_SPECIAL, vectors);
@@ -70,12 +64,9 @@ static void byte_level_pattern_cuts_before_merging(void **state)
 static void byte_level_takes_all_of_unicode(void **state)
 {
     static const Vector vectors[] = {
-        {"🙂", "270 153 130"},
-        {"你好", "272 229 165 189"},
-        {"é", "279"},
+        {"🙂", "270 153 130"},   {"你好", "272 229 165 189"},  {"é", "279"},
         {"e\xCC\x81", "279"}, /* composed by NFC */
-        {"١٢", "217 161 217 162"},
-        {"\xC2\xA0x", "194 160 120"},
+        {"١٢", "217 161 217 162"}, {"\xC2\xA0x", "194 160 120"},
     };
     SnlrtTokenizer *t = tokenizer_open_file(*state, tokenizer_byte_level_path(*state));
     CHECK(t, SNLRT_ENCODE_SPECIAL, vectors);
@@ -85,10 +76,12 @@ static void byte_level_takes_all_of_unicode(void **state)
 static void broken_utf8_becomes_replacement_characters(void **state)
 {
     static const Vector vectors[] = {
-        {"a\xFF" "b", "97 239 191 189 98"},
+        {"a\xFF"
+         "b",
+         "97 239 191 189 98"},
         {"\xE4\xBD", "239 191 189"}, /* one for a beginning that is right */
         {"\xE4\xBD\xFF", "239 191 189 239 191 189"},
-        {"\xC0\x80", "239 191 189 239 191 189"}, /* overlong */
+        {"\xC0\x80", "239 191 189 239 191 189"},                 /* overlong */
         {"\xED\xA0\x80", "239 191 189 239 191 189 239 191 189"}, /* a surrogate */
         {"\xF0\x9F\x99", "239 191 189"},
     };
@@ -111,7 +104,9 @@ static void added_tokens_are_found_in_text(void **state)
         {"a cat.", "97 32 285 46"},
         {"cats", "99 97 116 115"},
         {"cat_", "99 97 116 95"},
-        {"\xC3\xA9" "cat", "279 99 97 116"},
+        {"\xC3\xA9"
+         "cat",
+         "279 99 97 116"},
         {"catcat cat", "99 97 116 99 97 116 32 285"},
         {"café", "286"},
         {"cafe\xCC\x81", "286"}, /* looked for in the normalised text */
@@ -148,7 +143,7 @@ static void template_goes_around_the_text(void **state)
     snlrt_tokenizer_destroy(t);
 }
 
-/* ---- pieces ----------------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------- */
 
 static void pieces_normalise_and_fall_back_to_bytes(void **state)
 {
@@ -161,7 +156,7 @@ static void pieces_normalise_and_fall_back_to_bytes(void **state)
         {"  a", "11 9"},
         {"a\n", "9 3"},
         {"é", "6 4 5"},
-        {"ü", "6 0"}, /* no byte token for its second byte */
+        {"ü", "6 0"},  /* no byte token for its second byte */
         {"üü", "6 0"}, /* unknowns fuse */
         {"üc", "6 0 12"},
         {"üéc", "6 4 5 0 12"}, /* spelt-out bytes pass a waiting unknown */
@@ -176,8 +171,8 @@ static void pieces_normalise_and_fall_back_to_bytes(void **state)
 
 static void unknowns_stay_apart_or_vanish(void **state)
 {
-    const char *json = tokenizer_patch(*state, tokenizer_pieces_json, "\"fuse_unk\": true",
-                                       "\"fuse_unk\": false");
+    const char *json =
+        tokenizer_patch(*state, tokenizer_pieces_json, "\"fuse_unk\": true", "\"fuse_unk\": false");
     SnlrtTokenizer *t = tokenizer_open_json(*state, json);
     assert_encodes(t, 0, "üü", 4, "6 0 0");
     snlrt_tokenizer_destroy(t);
@@ -239,8 +234,8 @@ static void metaspace_follows_its_scheme(void **state)
 static void merges_may_be_pairs_and_the_last_of_two_counts(void **state)
 {
     static const char from[] = "[\"▁ a\", \"a b\", \"▁ ▁\", \"a ▁\"]";
-    const char *json = tokenizer_patch(*state, tokenizer_pieces_json, from,
-                                       "[[\"▁\", \"a\"], [\"a\", \"b\"]]");
+    const char *json =
+        tokenizer_patch(*state, tokenizer_pieces_json, from, "[[\"▁\", \"a\"], [\"a\", \"b\"]]");
     SnlrtTokenizer *t = tokenizer_open_json(*state, json);
     assert_encodes(t, 0, "ab", 2, "9 8");
     snlrt_tokenizer_destroy(t);
@@ -250,25 +245,25 @@ static void merges_may_be_pairs_and_the_last_of_two_counts(void **state)
     snlrt_tokenizer_destroy(t);
 }
 
-/* ---- other kinds ------------------------------------------------------------------------------------ */
+/* ---- other kinds --------------------------------------------------------------------------- */
 
 static void bytes_are_their_own_ids(void **state)
 {
     Support *s = *state;
     void *blob;
     size_t nbytes;
-    assert_int_equal(snl_tokenizer_build(s->arena, SNL_TOKENIZER_BYTE, NULL, 256, s->diag, &blob,
-                                         &nbytes),
-                     SNL_OK);
+    assert_int_equal(
+        snl_tokenizer_build(s->arena, SNL_TOKENIZER_BYTE, NULL, 256, s->diag, &blob, &nbytes),
+        SNL_OK);
     SnlrtTokenizer *t = tokenizer_open(blob, nbytes);
     assert_int_equal(snlrt_tokenizer_kind(t), SNLRT_TOKENIZER_BYTE);
     assert_int_equal(snlrt_tokenizer_n_ids(t), 256);
     assert_encodes(t, SNLRT_ENCODE_DEFAULT, "a\xFF\0é", 5, "97 255 0 195 169");
     assert_encodes(t, SNLRT_ENCODE_DEFAULT, "", 0, "");
     snlrt_tokenizer_destroy(t);
-    assert_int_equal(snl_tokenizer_build(s->arena, SNL_TOKENIZER_BYTE, NULL, 255, s->diag, &blob,
-                                         &nbytes),
-                     SNL_BAD_INPUT);
+    assert_int_equal(
+        snl_tokenizer_build(s->arena, SNL_TOKENIZER_BYTE, NULL, 255, s->diag, &blob, &nbytes),
+        SNL_BAD_INPUT);
     assert_diag(s->diag, "tokenizer \"byte\": error[E0305]: found a vocabulary of 255, wanted at "
                          "least 256");
 }
@@ -278,9 +273,9 @@ static void without_a_tokenizer_encoding_says_so(void **state)
     Support *s = *state;
     void *blob = s;
     size_t nbytes = 1;
-    assert_int_equal(snl_tokenizer_build(s->arena, SNL_TOKENIZER_NONE, NULL, 7, s->diag, &blob,
-                                         &nbytes),
-                     SNL_OK);
+    assert_int_equal(
+        snl_tokenizer_build(s->arena, SNL_TOKENIZER_NONE, NULL, 7, s->diag, &blob, &nbytes),
+        SNL_OK);
     assert_null(blob);
     assert_int_equal(nbytes, 0);
     SnlrtTokenizer *t = tokenizer_open(NULL, 0);

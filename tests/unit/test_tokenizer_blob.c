@@ -1,5 +1,5 @@
-/* tests/unit/test_tokenizer_blob.c -- blobs that are cut or damaged are refused or at least harmless, and
- * a good one works at any address. */
+/* tests/unit/test_tokenizer_blob.c -- blobs that are cut or damaged are refused or at least
+ * harmless, and a good one works at any address. */
 #include "tests/support/tokenizer_fixture.h"
 
 #include "runtime/tokenizer_blob.h"

@@ -1,5 +1,5 @@
-/* tests/unit/test_tokenizer_decode.c -- ids to text: at once and as a stream (assert_decodes holds the
- * one against the other). Ids as in test_tokenizer.c. */
+/* tests/unit/test_tokenizer_decode.c -- ids to text: at once and as a stream (assert_decodes
+ * holds the one against the other). Ids as in test_tokenizer.c. */
 #include "tests/support/tokenizer_fixture.h"
 
 #include "compiler/frontend/tokenizer.h"
@@ -21,8 +21,8 @@ static void byte_level_replaces_what_is_broken(void **state)
 {
     SnlrtTokenizer *t = tokenizer_open_file(*state, tokenizer_byte_level_path(*state));
     assert_decodes(t, 0, "97 255 98", "a\uFFFDb");
-    assert_decodes(t, 0, "271", "\uFFFD");          /* ends inside a character */
-    assert_decodes(t, 0, "271 97", "\uFFFDa");      /* goes on with another */
+    assert_decodes(t, 0, "271", "\uFFFD");     /* ends inside a character */
+    assert_decodes(t, 0, "271 97", "\uFFFDa"); /* goes on with another */
     assert_decodes(t, 0, "270 270 153 130", "\uFFFD🙂");
     assert_decodes(t, 0, "160 160", "\uFFFD\uFFFD");
     assert_decodes(t, 0, "237 160 128", "\uFFFD\uFFFD\uFFFD"); /* a surrogate */
@@ -66,7 +66,7 @@ static void byte_tokens_become_characters(void **state)
     SnlrtTokenizer *t = tokenizer_open_json(*state, tokenizer_pieces_json);
     assert_decodes(t, 0, "9 3 7", "a\na");
     assert_decodes(t, 0, "7 4 5 7", "aéa");
-    assert_decodes(t, 0, "7 4 7", "a\uFFFDa");       /* another token ends the run */
+    assert_decodes(t, 0, "7 4 7", "a\uFFFDa");         /* another token ends the run */
     assert_decodes(t, 0, "7 5 5 7", "a\uFFFD\uFFFDa"); /* one for each byte */
     assert_decodes(t, 0, "7 4", "a\uFFFD");
     assert_decodes(t, 0, "4 3", "\uFFFD\n");
@@ -126,9 +126,9 @@ static void bytes_join_to_characters(void **state)
     Support *s = *state;
     void *blob;
     size_t nbytes;
-    assert_int_equal(snl_tokenizer_build(s->arena, SNL_TOKENIZER_BYTE, NULL, 300, s->diag, &blob,
-                                         &nbytes),
-                     SNL_OK);
+    assert_int_equal(
+        snl_tokenizer_build(s->arena, SNL_TOKENIZER_BYTE, NULL, 300, s->diag, &blob, &nbytes),
+        SNL_OK);
     SnlrtTokenizer *t = tokenizer_open(blob, nbytes);
     assert_decodes(t, 0, "104 105 195 169 10", "hié\n");
     assert_decodes(t, 0, "195 105 256 299 240", "\uFFFDi\uFFFD");

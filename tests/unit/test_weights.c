@@ -265,8 +265,13 @@ static void casts_round(void **state)
     w = expr1(&t, "h", snl_type(t.m, SNL_F16, 1, &n), SNL_WEXPR_CAST, a);
     assert_int_equal(snl_weight_read(w, &t.source.base, 0, 1, t.s->diag, out), SNL_OK);
     assert_memory_equal(out, f16, sizeof out);
-    check_fails(&t, expr1(&t, "q", snl_type(t.m, SNL_Q8_0, 1, &n), SNL_WEXPR_CAST, a),
-                "'@q': cast makes numbers of f32, bf16 or f16, found q8_0");
+    w = expr1(&t, "q", snl_type(t.m, SNL_Q8_0, 1, &n), SNL_WEXPR_CAST, a);
+    assert_int_equal(snl_weight_read(w, &t.source.base, 0, 1, t.s->diag, out), SNL_OK);
+    float scale = snl_f16_to_f32(snl_f32_to_f16(0.1f * 3.0f / 127.0f));
+    assert_close(out[0], 42 * scale, 1e-7, 0); /* 0.1 / scale = 42.3 */
+    assert_close(out[2], 127 * scale, 1e-7, 0);
+    check_fails(&t, expr1(&t, "r", snl_type(t.m, SNL_Q8_0, 1, &n), SNL_WEXPR_RESHAPE, a),
+                "'@r': reshape cannot make blocks of q8_0, only cast can");
 }
 
 static void softmaxes(void **state)

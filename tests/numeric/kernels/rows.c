@@ -205,6 +205,10 @@ void kernels_views(void **state)
     const char *front = kernel_value(k, "f32[T, 2, 7]", "slice %s {begin = 4, end = 11}", stacked);
     kernel_result(k, "f32[T, 2, 7]", "lincomb %s, %s {coef = [1.0, 0.5]}", front, front);
     kernel_result(k, "f32[T, 7]", "member %s {index = 1}", front);
+    kernel_result(k, "f32[T, 3, 7]", "mix %s, %s", front, kernel_weight(k, 1.0, "f32[3, 2]"));
+    kernel_result(k, "f32[T, 17]", "linear %s, [%s, %s] {reduce}", front, kernel_weight(k, 0.3, "f32[17, 7]"),
+                  kernel_weight(k, 0.3, "f32[17, 7]"));
+    kernel_result(k, "f32[T, 2, 7]", "rms_norm %s {eps = 1e-06}", front);
     kernel_result(k, "f32[T, 5]", "slice %s {begin = 45, end = 50}", x);
     kernel_check(k, "bf16", NULL);
 }

@@ -1,0 +1,94 @@
+/* codegen/dot.c -- the one table of target instructions: dot products of bytes.
+ *
+ * acc[i] + sum over j < 4 of u[i, j] * s[i, j] on 16 lanes of 32 bits, u unsigned bytes, s signed
+ * ones. Integer sums are exact, so every way of computing them gives the same bits. */
+#include "codegen/gen.h"
+
+typedef struct DotInstruction {
+    const char *needs; /* LLVM's feature name */
+    const char *intrinsic;
+    int lanes;  /* 32-bit lanes of one instruction */
+    bool bytes; /* takes bytes and an accumulator; else pairs of 16 bits (pmaddwd) */
+} DotInstruction;
+
+static const DotInstruction table[] = {
+    {"avx512vnni", "llvm.x86.avx512.vpdpbusd.512", 16, true},
+    {"avxvnni", "llvm.x86.avx512.vpdpbusd.256", 8, true},
+    {"avx512bw", "llvm.x86.avx512.pmaddw.d.512", 16, false},
+    {"avx2", "llvm.x86.avx2.pmadd.wd", 8, false},
+    {"sse2", "llvm.x86.sse2.pmadd.wd", 4, false},
+};
+
+static LLVMValueRef lanes_of(SnlGen *g, LLVMValueRef v, int from, int n)
+{
+    LLVMValueRef index[2 * SNL_LANES];
+    for (int i = 0; i < n; i++) index[i] = LLVMConstInt(g->i32, (unsigned)(from + i), 0);
+    return LLVMBuildShuffleVector(g->b, v, v, LLVMConstVector(index, (unsigned)n), "");
+}
+
+/* Two halves side by side. */
+static LLVMValueRef join(SnlGen *g, LLVMValueRef a, LLVMValueRef b, int lanes_each)
+{
+    LLVMValueRef index[SNL_LANES];
+    for (int i = 0; i < 2 * lanes_each; i++) index[i] = LLVMConstInt(g->i32, (unsigned)i, 0);
+    return LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(index, (unsigned)(2 * lanes_each)),
+                                  "");
+}
+
+static LLVMValueRef call(SnlGen *g, const DotInstruction *d, LLVMValueRef *args, unsigned n)
+{
+    return snl_call_intrinsic(g, d->intrinsic, NULL, args, n);
+}
+
+/* u and s as 16 x i32; part of `lanes` lanes from `from`. */
+static LLVMValueRef dot_part(SnlGen *g, const DotInstruction *d, LLVMValueRef acc, LLVMValueRef u,
+                             LLVMValueRef s, int from)
+{
+    LLVMTypeRef words = snl_vec(g->i32, d->lanes), shorts = snl_vec(g->i16, 2 * d->lanes);
+    LLVMValueRef eight = snl_splat(g, LLVMConstInt(g->i16, 8, 0), 2 * d->lanes);
+    LLVMValueRef mask = snl_splat(g, LLVMConstInt(g->i16, 255, 0), 2 * d->lanes);
+    if (d->lanes < SNL_LANES) {
+        acc = lanes_of(g, acc, from, d->lanes);
+        u = lanes_of(g, u, from, d->lanes);
+        s = lanes_of(g, s, from, d->lanes);
+    }
+    if (d->bytes) {
+        LLVMValueRef args[] = {acc, u, s};
+        return call(g, d, args, 3);
+    }
+    LLVMValueRef u16 = snl_bitcast(g, u, shorts), s16 = snl_bitcast(g, s, shorts);
+    LLVMValueRef even[] = {LLVMBuildAnd(g->b, u16, mask, ""),
+                           LLVMBuildAShr(g->b, LLVMBuildShl(g->b, s16, eight, ""), eight, "")};
+    LLVMValueRef odd[] = {LLVMBuildLShr(g->b, u16, eight, ""), LLVMBuildAShr(g->b, s16, eight, "")};
+    LLVMValueRef sum = LLVMBuildAdd(g->b, call(g, d, even, 2), call(g, d, odd, 2), "");
+    return LLVMBuildAdd(g->b, acc, snl_bitcast(g, sum, words), "");
+}
+
+/* Without any of them: byte by byte. */
+static LLVMValueRef dot_plain(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s)
+{
+    LLVMValueRef mask = snl_splat(g, LLVMConstInt(g->i32, 255, 0), SNL_LANES);
+    LLVMValueRef top = snl_splat(g, LLVMConstInt(g->i32, 24, 0), SNL_LANES);
+    for (unsigned j = 0; j < 4; j++) {
+        LLVMValueRef down = snl_splat(g, LLVMConstInt(g->i32, 8 * j, 0), SNL_LANES);
+        LLVMValueRef up = snl_splat(g, LLVMConstInt(g->i32, 24 - 8 * j, 0), SNL_LANES);
+        LLVMValueRef a = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, u, down, ""), mask, "");
+        LLVMValueRef b = LLVMBuildAShr(g->b, LLVMBuildShl(g->b, s, up, ""), top, "");
+        acc = LLVMBuildAdd(g->b, acc, LLVMBuildMul(g->b, a, b, ""), "");
+    }
+    return acc;
+}
+
+LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s)
+{
+    const DotInstruction *d = NULL;
+    for (size_t i = 0; i < sizeof table / sizeof table[0] && !d; i++)
+        if (snl_gen_has_feature(g, table[i].needs)) d = &table[i];
+    if (!d) return dot_plain(g, acc, u, s);
+    LLVMValueRef part[4];
+    int n = SNL_LANES / d->lanes;
+    for (int i = 0; i < n; i++) part[i] = dot_part(g, d, acc, u, s, i * d->lanes);
+    for (int lanes = d->lanes; n > 1; n /= 2, lanes *= 2)
+        for (int i = 0; i < n / 2; i++) part[i] = join(g, part[2 * i], part[2 * i + 1], lanes);
+    return part[0];
+}

@@ -1,0 +1,276 @@
+/* codegen/kernel_blocks.c -- q8_0 and q4_0: quantising activations, linear as integer dots, embed.
+ *
+ * Weights are unsigned in their panels (+ 128, + 8), activations signed bytes, so that one
+ * instruction multiplies and adds four of each. The offset is taken back per block: the integer
+ * accumulator starts at -offset * (sum of the block's activations), which the quantiser has stored.
+ * Then
+ *
+ *     y[r] = sum over blocks b of  w_scale[r, b] * x_scale[b] * (integer dot of block b)
+ *
+ * with the floats added block by block in order (two chains, even and odd blocks, in decode). */
+#include "codegen/linear.h"
+
+/* ---- a row of q8_0 activations: bytes, scales, minus sums (passes/schedule.h)
+ * --------------------------- */
+
+static int64_t block_count(int64_t width)
+{
+    return (width + SNL_BLOCK - 1) / SNL_BLOCK;
+}
+
+static LLVMValueRef half_round(SnlGen *g, LLVMValueRef x)
+{
+    LLVMTypeRef half = LLVMHalfTypeInContext(g->ctx);
+    return LLVMBuildFPExt(g->b, LLVMBuildFPTrunc(g->b, x, half, ""), g->f32, "");
+}
+
+/* x of lanes [at, at + 16) of a row of `width`; what lies beyond the row is 0. */
+static LLVMValueRef load_inside(SnlGen *g, LLVMValueRef row, int64_t at, int64_t width)
+{
+    if (at + SNL_LANES <= width) return snl_load(g, snl_offset_const(g, row, at * 4), SNL_LANES);
+    LLVMValueRef v = snl_splat_f32(g, 0.0, SNL_LANES);
+    for (int64_t i = at; i < width; i++)
+        v = LLVMBuildInsertElement(g->b, v, snl_load(g, snl_offset_const(g, row, i * 4), 1),
+                                   LLVMConstInt(g->i32, (unsigned)(i - at), 0), "");
+    return v;
+}
+
+/* Integers of 16 lanes as bytes at `out`; returns their sum by lane. */
+static LLVMValueRef store_bytes(SnlGen *g, LLVMValueRef x, LLVMValueRef inverse, LLVMValueRef out)
+{
+    LLVMValueRef scaled = snl_fmul(g, x, snl_splat(g, inverse, SNL_LANES));
+    LLVMValueRef whole = snl_call_intrinsic(g, "llvm.rint", LLVMTypeOf(scaled), &scaled, 1);
+    LLVMValueRef q = LLVMBuildFPToSI(g->b, whole, snl_vec(g->i32, SNL_LANES), "");
+    LLVMValueRef bytes = LLVMBuildTrunc(g->b, q, snl_vec(g->i8, SNL_LANES), "");
+    LLVMSetAlignment(LLVMBuildStore(g->b, bytes, out), 1);
+    return q;
+}
+
+static void quantize_block(SnlGen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef block,
+                           int64_t blocks, int64_t width_here)
+{
+    LLVMValueRef v[2], size[2];
+    for (int i = 0; i < 2; i++) {
+        v[i] = load_inside(g, x, i * SNL_LANES, width_here);
+        size[i] = snl_call_intrinsic(g, "llvm.fabs", LLVMTypeOf(v[i]), &v[i], 1);
+    }
+    LLVMValueRef most = snl_reduce_max(g, snl_fmax(g, size[0], size[1]), SNL_LANES);
+    LLVMValueRef scale = snl_fdiv(g, most, snl_f32(g, 127.0));
+    LLVMValueRef zero = LLVMBuildFCmp(g->b, LLVMRealOEQ, scale, snl_f32(g, 0.0), "");
+    LLVMValueRef inverse =
+        LLVMBuildSelect(g->b, zero, snl_f32(g, 0.0), snl_fdiv(g, snl_f32(g, 1.0), scale), "");
+    LLVMValueRef bytes = snl_offset(g, y, block, SNL_BLOCK);
+    LLVMValueRef q0 = store_bytes(g, v[0], inverse, bytes);
+    LLVMValueRef q1 = store_bytes(g, v[1], inverse, snl_offset_const(g, bytes, SNL_LANES));
+    LLVMValueRef q = LLVMBuildAdd(g->b, q0, q1, "");
+    LLVMValueRef sum = snl_call_intrinsic(g, "llvm.vector.reduce.add", LLVMTypeOf(q), &q, 1);
+    LLVMValueRef scales = snl_offset_const(g, y, blocks * SNL_BLOCK);
+    snl_store(g, half_round(g, scale), snl_offset(g, scales, block, 4));
+    snl_store(g, LLVMBuildNeg(g->b, sum, ""),
+              snl_offset(g, snl_offset_const(g, scales, blocks * 4), block, 4));
+}
+
+/* Rows [r0, r1) of one member. */
+void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
+{
+    SnlGen *g = o->g;
+    int64_t width = snl_type_width(o->op->out[0]->type), blocks = block_count(width);
+    char *name = snl_arena_printf(g->arena, "quantize.%lld.%lld.%lld", (long long)width,
+                                  (long long)x.stride, (long long)y.stride);
+    bool fresh;
+    LLVMValueRef f = snl_kernel_begin(g, name, 2, 2, &fresh);
+    if (fresh) {
+        SnlLoop t, b;
+        int64_t whole = width / SNL_BLOCK;
+        snl_loop_begin(g, &t, snl_param(g, 2), snl_param(g, 3), 1, 0, NULL);
+        LLVMValueRef xt = snl_offset(g, snl_param(g, 0), t.i, x.stride * 4);
+        LLVMValueRef yt = snl_offset(g, snl_param(g, 1), t.i, y.stride * 4);
+        snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, whole), 1, 0, NULL);
+        quantize_block(g, snl_offset(g, xt, b.i, SNL_BLOCK * 4), yt, b.i, blocks, SNL_BLOCK);
+        snl_loop_end(g, &b, NULL);
+        if (whole < blocks)
+            quantize_block(g, snl_offset_const(g, xt, whole * SNL_BLOCK * 4), yt, snl_i64(g, whole),
+                           blocks, width % SNL_BLOCK);
+        snl_loop_end(g, &t, NULL);
+        snl_kernel_end(g);
+    }
+    LLVMValueRef args[] = {x.base, y.base, r.r0, r.r1};
+    snl_call(g, f, args, 4);
+}
+
+/* ---- linear
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static LLVMValueRef panel_ptr(const SnlLinear *l, LLVMValueRef panel)
+{
+    return snl_offset(l->g, l->w, panel, snl_panel_bytes(l->dtype, l->inputs));
+}
+
+/* f16 scales of 16 rows for a block, as f32. */
+static LLVMValueRef row_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
+{
+    SnlGen *g = l->g;
+    LLVMTypeRef halves = snl_vec(LLVMHalfTypeInContext(g->ctx), SNL_LANES);
+    LLVMValueRef at = snl_offset(g, panel, block, SNL_PANEL_ROWS * 2);
+    return LLVMBuildFPExt(g->b, snl_load_typed(g, halves, at, 32), snl_vec(g->f32, SNL_LANES), "");
+}
+
+/* Unsigned bytes of the inputs 4 i .. 4 i + 3 of 16 rows, i < 8: one line of q8_0, half of one of
+ * q4_0. */
+static LLVMValueRef block_bytes(const SnlLinear *l, LLVMValueRef lines, int i)
+{
+    SnlGen *g = l->g;
+    LLVMTypeRef words = snl_vec(g->i32, SNL_LANES);
+    if (l->dtype == SNL_Q8_0)
+        return snl_load_typed(g, words, snl_offset_const(g, lines, i * 64), 64);
+    LLVMValueRef line = snl_load_typed(g, words, snl_offset_const(g, lines, i % 4 * 64), 64);
+    LLVMValueRef mask = snl_splat(g, LLVMConstInt(g->i32, 0x0f0f0f0f, 0), SNL_LANES);
+    LLVMValueRef four = snl_splat(g, LLVMConstInt(g->i32, 4, 0), SNL_LANES);
+    return LLVMBuildAnd(g->b, i < 4 ? line : LLVMBuildLShr(g->b, line, four, ""), mask, "");
+}
+
+static LLVMValueRef block_lines(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
+{
+    SnlGen *g = l->g;
+    int64_t blocks = block_count(l->inputs);
+    LLVMValueRef lines = snl_offset_const(g, panel, snl_panel_scale_bytes(blocks));
+    return snl_offset(g, lines, block, (int64_t)snl_block_lines(l->dtype) * 64);
+}
+
+/* What a block needs of a row of activations. */
+typedef struct Input {
+    LLVMValueRef bytes, scale, start; /* start of the integer accumulator, 16 lanes */
+} Input;
+
+static Input input_block(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
+{
+    SnlGen *g = l->g;
+    int64_t blocks = block_count(l->inputs);
+    LLVMValueRef scales = snl_offset_const(g, x, blocks * SNL_BLOCK);
+    LLVMValueRef sums = snl_offset_const(g, scales, blocks * 4);
+    LLVMValueRef minus = snl_load_typed(g, g->i32, snl_offset(g, sums, block, 4), 4);
+    LLVMValueRef bits = LLVMConstInt(g->i32, l->dtype == SNL_Q8_0 ? 7 : 3, 0);
+    return (Input){.bytes = snl_offset(g, x, block, SNL_BLOCK),
+                   .scale = snl_load(g, snl_offset(g, scales, block, 4), 1),
+                   .start = snl_splat(g, LLVMBuildShl(g->b, minus, bits, ""), SNL_LANES)};
+}
+
+static LLVMValueRef input_bytes(SnlGen *g, const Input *x, int i)
+{
+    LLVMValueRef four = snl_load_typed(g, g->i32, snl_offset_const(g, x->bytes, i * 4), 4);
+    return snl_splat(g, four, SNL_LANES);
+}
+
+static LLVMValueRef scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LLVMValueRef x_scale,
+                           LLVMValueRef acc)
+{
+    LLVMValueRef real = LLVMBuildSIToFP(g->b, dot, snl_vec(g->f32, SNL_LANES), "");
+    return snl_fma(g, real, snl_fmul(g, rows, snl_splat(g, x_scale, SNL_LANES)), acc);
+}
+
+/* One block of one panel; the eight dots run in two chains. */
+static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block,
+                               LLVMValueRef acc)
+{
+    SnlGen *g = l->g;
+    Input x = input_block(l, l->x, block);
+    LLVMValueRef lines = block_lines(l, panel, block);
+    LLVMValueRef dot[2] = {x.start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
+    for (int i = 0; i < 8; i++)
+        dot[i % 2] = snl_dot_bytes(g, dot[i % 2], block_bytes(l, lines, i), input_bytes(g, &x, i));
+    LLVMValueRef sum = LLVMBuildAdd(g->b, dot[0], dot[1], "");
+    return scaled(g, sum, row_scales(l, panel, block), x.scale, acc);
+}
+
+static void gemv_panel(const SnlLinear *l, LLVMValueRef index)
+{
+    SnlGen *g = l->g;
+    int64_t blocks = block_count(l->inputs), even = blocks / 2 * 2;
+    LLVMValueRef panel = panel_ptr(l, index), zero = snl_splat_f32(g, 0.0, SNL_LANES);
+    LLVMValueRef acc[2] = {zero, zero};
+    SnlLoop b;
+    snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, even), 2, 2, acc);
+    acc[0] = gemv_block(l, panel, b.i, b.carried[0]);
+    acc[1] = gemv_block(l, panel, snl_add(g, b.i, snl_i64(g, 1)), b.carried[1]);
+    snl_loop_end(g, &b, acc);
+    acc[0] = b.carried[0];
+    if (even < blocks) acc[0] = gemv_block(l, panel, snl_i64(g, even), acc[0]);
+    snl_linear_store(l, snl_fadd(g, acc[0], b.carried[1]), l->y,
+                     snl_mul(g, index, snl_i64(g, SNL_PANEL_ROWS)));
+}
+
+void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel)
+{
+    gemv_panel(l, panel);
+}
+
+/* A register tile of tokens x panels: per block, integer accumulators for each pair. */
+void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef acc[SNL_MAX_TILE], dot[SNL_MAX_TILE], rows[4];
+    unsigned n = (unsigned)(t->tokens * t->panels);
+    for (unsigned i = 0; i < n; i++) acc[i] = snl_splat_f32(g, 0.0, SNL_LANES);
+    SnlLoop b;
+    snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, block_count(l->inputs)), 1, n, acc);
+    Input x[16];
+    for (int r = 0; r < t->tokens; r++) {
+        x[r] = input_block(l, snl_offset_const(g, t->x, r * l->x_stride * 4), b.i);
+        for (int p = 0; p < t->panels; p++) dot[r * t->panels + p] = x[r].start;
+    }
+    for (int i = 0; i < 8; i++) {
+        LLVMValueRef line[4];
+        for (int p = 0; p < t->panels; p++)
+            line[p] = block_bytes(l, block_lines(l, t->panel[p], b.i), i);
+        for (int r = 0; r < t->tokens; r++) {
+            LLVMValueRef bytes = input_bytes(g, &x[r], i);
+            for (int p = 0; p < t->panels; p++) {
+                LLVMValueRef *d = &dot[r * t->panels + p];
+                *d = snl_dot_bytes(g, *d, line[p], bytes);
+            }
+        }
+    }
+    for (int p = 0; p < t->panels; p++) rows[p] = row_scales(l, t->panel[p], b.i);
+    for (int r = 0; r < t->tokens; r++)
+        for (int p = 0; p < t->panels; p++) {
+            int k = r * t->panels + p;
+            acc[k] = scaled(g, dot[k], rows[p], x[r].scale, b.carried[k]);
+        }
+    snl_loop_end(g, &b, acc);
+    for (int r = 0; r < t->tokens; r++)
+        for (int p = 0; p < t->panels; p++) {
+            LLVMValueRef panel = snl_add(g, t->first_panel, snl_i64(g, p));
+            snl_linear_store(l, b.carried[r * t->panels + p],
+                             snl_offset_const(g, t->y, r * l->y_stride * 4),
+                             snl_mul(g, panel, snl_i64(g, SNL_PANEL_ROWS)));
+        }
+}
+
+/* ---- embed
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Element c of row `lane` (0..15) of a panel. */
+LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
+                                LLVMValueRef lane, LLVMValueRef c)
+{
+    SnlLinear l = {.g = g, .dtype = dtype, .inputs = inputs};
+    bool q8 = dtype == SNL_Q8_0;
+    LLVMValueRef block = snl_div_const(g, c, SNL_BLOCK), i = snl_rem_const(g, c, SNL_BLOCK);
+    LLVMValueRef at = snl_offset(g, snl_offset(g, panel, block, SNL_PANEL_ROWS * 2), lane, 2);
+    LLVMValueRef scale = snl_load_typed(g, LLVMHalfTypeInContext(g->ctx), at, 2);
+    LLVMValueRef low = q8 ? i : snl_rem_const(g, i, 16);
+    LLVMValueRef line = snl_offset(g, block_lines(&l, panel, block), snl_div_const(g, low, 4), 64);
+    line = snl_offset(g, snl_offset(g, line, lane, 4), snl_rem_const(g, low, 4), 1);
+    LLVMValueRef byte = LLVMBuildZExt(g->b, snl_load_typed(g, g->i8, line, 1), g->i32, "");
+    if (!q8) {
+        LLVMValueRef high = LLVMBuildICmp(g->b, LLVMIntSGE, i, snl_i64(g, 16), "");
+        LLVMValueRef four = LLVMConstInt(g->i32, 4, 0), fifteen = LLVMConstInt(g->i32, 15, 0);
+        byte = LLVMBuildSelect(g->b, high, LLVMBuildLShr(g->b, byte, four, ""), byte, "");
+        byte = LLVMBuildAnd(g->b, byte, fifteen, "");
+    }
+    LLVMValueRef offset = LLVMConstInt(g->i32, q8 ? 128 : 8, 0);
+    LLVMValueRef q = LLVMBuildSIToFP(g->b, LLVMBuildSub(g->b, byte, offset, ""), g->f32, "");
+    return snl_fmul(g, q, LLVMBuildFPExt(g->b, scale, g->f32, ""));
+}

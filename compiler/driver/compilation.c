@@ -1,0 +1,170 @@
+/* compiler/driver/compilation.c -- the steps that every command that makes a program takes. */
+#include "compiler/driver/compilation.h"
+
+#include "codegen/link.h"
+#include "compiler/driver/emergency.h"
+#include "compiler/driver/reproducer.h"
+#include "compiler/driver/states.h"
+#include "compiler/driver/summary.h"
+#include "compiler/frontend/tokenizer.h"
+#include "runtime/abi.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- IR ----------------------------------------------------------------------------------------- */
+
+static SnlStatus open_model(SnlCompilation *c)
+{
+    const SnlCompileOptions *o = c->options;
+    SnlModelOptions options = {o->context, o->random_weights, o->seed};
+    SNL_TRY(snl_modes_parse(c->arena, &o->modes, c->diag, &c->modes));
+    if (o->pipeline.text && (o->modes.plans.n || o->modes.modes))
+        return snl_error_at(c->diag, SNL_E_USAGE, "--pipeline",
+                            "takes the place of --plan and --modes: name the plan in the pipeline, as "
+                            "in newton{plan=\"n8 K1\"},lower-newton,...");
+    SNL_TRY(snl_model_open(c->arena, o->model, &options, c->diag, &c->model));
+    if (!o->keep_states) return SNL_OK;
+    SnlFunc *forward = snl_module_find_func(c->model.module, "forward");
+    if (!forward)
+        return snl_error_at(c->diag, SNL_E_STRUCTURE, o->model, "no function '@forward'");
+    return snl_keep_states(forward, c->diag, &c->outputs, &c->n_outputs);
+}
+
+SnlStatus snl_compilation_rewrite(SnlCompilation *c)
+{
+    const SnlCompileOptions *o = c->options;
+    SNL_TRY(open_model(c));
+    SnlModule *m = c->model.module;
+    SnlPipelineSpec spec = {.weights = o->weights, .modes = &c->modes, .tail = true,
+                            .redzone = o->target.sanitize == SNL_SANITIZE_ADDRESS ? 64 : 0};
+    const char *text = o->pipeline.text ? o->pipeline.text : snl_pipeline_default(c->arena, &spec);
+    SNL_TRY(snl_modes_fit(&c->modes, m, c->diag));
+    snl_emergency_set_reproducer(snl_reproducer_text(c->arena, m, o->argv, text));
+    if (!o->pipeline.text) SNL_TRY(snl_modes_clone(&c->modes, m, c->diag));
+    SnlPipelineOptions options = o->pipeline.options;
+    options.source = c->model.source;
+    return snl_pipeline_run(m, text, &options, c->diag);
+}
+
+/* ---- graphs --------------------------------------------------------------------------------------- */
+
+static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char *form, SnlFunc **out)
+{
+    const char *name = snl_arena_printf(c->arena, "%s.%s", func, form);
+    *out = snl_module_find_func(c->model.module, name);
+    if (*out) return SNL_OK;
+    return snl_error_at(c->diag, SNL_E_PIPELINE, "--pipeline",
+                        "no function '@%s' after the passes: a program needs `schedule` and "
+                        "`plan-memory` at the end of the pipeline",
+                        name);
+}
+
+static int64_t graph_flags(const SnlMode *mode)
+{
+    int64_t flags = mode->prompt ? SNLRT_GRAPH_PROMPT : 0;
+    for (size_t i = 0; i < mode->plan.windows.n; i++)
+        if (mode->plan.windows.at[i].init == SNL_INIT_WARM) flags |= SNLRT_GRAPH_WARM;
+    return flags;
+}
+
+/* What a mode becomes. With a pipeline of the user's own, the plan is what its passes have noted. */
+static void describe_graph(SnlCompilation *c, size_t i, const SnlFunc *decode,
+                           const SnlFunc *prefill)
+{
+    const SnlMode *mode = &c->modes.list.at[i];
+    bool known = !c->options->pipeline.text;
+    const char *plan = snl_attr_text(&decode->attrs, "plan", "seq");
+    c->counts[i] = snl_plan_counts(&mode->plan, known ? c->model.n_layers : 0);
+    const SnlFunc *both[] = {decode, prefill};
+    c->graphs[i] = (SnlGraphSpec){
+        .name = known || strcmp(plan, "seq") == 0 ? mode->name : "snlp",
+        .plan = known ? mode->text : plan,
+        .exactness = snl_graph_exactness(c->arena, decode),
+        .decode = decode,
+        .prefill = prefill,
+        .state_bytes = snl_func_state_bytes(both, 2),
+        .layer_evals = c->counts[i].layer_evals,
+        .steps = c->counts[i].steps,
+        .flags = graph_flags(mode)};
+}
+
+static SnlStatus describe_graphs(SnlCompilation *c)
+{
+    size_t n = c->modes.list.n;
+    SnlFunc **funcs = SNL_NEW_ARRAY(c->arena, SnlFunc *, 2 * n);
+    c->graphs = SNL_NEW_ARRAY(c->arena, SnlGraphSpec, n);
+    c->counts = SNL_NEW_ARRAY(c->arena, SnlPlanCounts, n);
+    for (size_t i = 0; i < n; i++) {
+        const char *func = c->modes.list.at[i].func;
+        SNL_TRY(find_scheduled(c, func, "decode", &funcs[2 * i]));
+        SNL_TRY(find_scheduled(c, func, "prefill", &funcs[2 * i + 1]));
+        describe_graph(c, i, funcs[2 * i], funcs[2 * i + 1]);
+    }
+    return snl_payload_plan(c->arena, c->model.module, funcs, 2 * n, c->diag, &c->payload);
+}
+
+/* ---- memory of caches ----------------------------------------------------------------------------- */
+
+static int64_t half_of_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (int64_t)pages / 2 * size : INT64_MAX;
+}
+
+static SnlStatus check_state(const SnlCompilation *c, const SnlGraphSpec *graph)
+{
+    int64_t given = c->options->max_state, most = given ? given : half_of_memory();
+    if (graph->state_bytes <= most) return SNL_OK;
+    const SnlFunc *both[] = {graph->decode, graph->prefill};
+    return snl_error_at(c->diag, SNL_E_PLAN, "--max-state",
+                        "mode '%s' (plan %s) keeps %s of caches, wanted at most %s%s: compile with a "
+                        "smaller --context or fewer sweeps, or raise --max-state",
+                        graph->name, graph->plan, snl_state_sum_text(c->arena, both, 2),
+                        snl_bytes_text(c->arena, most), given ? "" : " (half of the memory here)");
+}
+
+/* ---- the program ---------------------------------------------------------------------------------- */
+
+SnlStatus snl_compilation_describe(SnlCompilation *c)
+{
+    const SnlModel *model = &c->model;
+    SNL_TRY(describe_graphs(c));
+    for (size_t i = 0; i < c->modes.list.n; i++) SNL_TRY(check_state(c, &c->graphs[i]));
+    SNL_TRY(snl_tokenizer_build(c->arena, model->tokenizer, model->tokenizer_path, model->vocab,
+                                c->diag, &c->tokenizer, &c->tokenizer_nbytes));
+    c->spec = (SnlProgramSpec){.name = model->name, .family = model->family,
+                               .weight_format = snl_payload_format(&c->payload),
+                               .vocab = model->vocab, .context = model->context,
+                               .trained_context = model->trained_context,
+                               .n_params = model->n_params, .eos = model->eos,
+                               .n_eos = model->n_eos, .graphs = c->graphs,
+                               .n_graphs = c->modes.list.n, .outputs = c->outputs,
+                               .n_outputs = c->n_outputs};
+    c->spec.payload_id = snl_trailer_id(&c->payload, c->tokenizer, c->tokenizer_nbytes);
+    return SNL_OK;
+}
+
+void snl_compilation_close(SnlCompilation *c)
+{
+    if (c->model.module) snl_model_close(&c->model);
+    c->model.module = NULL;
+}
+
+bool snl_sequential_cost(const SnlCompileOptions *options, SnlStepCost *out)
+{
+    SnlCompileOptions plain = *options;
+    plain.modes = (SnlModeArgs){0};
+    plain.keep_states = false;
+    plain.pipeline.options = (SnlPipelineOptions){0};
+    SnlCompilation c = {.options = &plain, .arena = snl_arena_create(),
+                        .diag = snl_diag_create(NULL, 0)};
+    bool good = snl_compilation_rewrite(&c) == SNL_OK && describe_graphs(&c) == SNL_OK;
+    if (good) *out = snl_step_cost(c.graphs[0].decode, &c.payload, 2);
+    snl_emergency_set_reproducer(NULL); /* its text dies with the arena */
+    snl_compilation_close(&c);
+    snl_diag_destroy(c.diag);
+    snl_arena_destroy(c.arena);
+    return good;
+}

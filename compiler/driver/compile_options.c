@@ -1,0 +1,91 @@
+/* compiler/driver/compile_options.c -- the options that `snlpc compile` and `snlpc eval` share. */
+#include "compiler/driver/compilation.h"
+
+#include "ir/base/checked.h"
+
+#include <string.h>
+
+enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
+
+static const struct argp_option options[] = {
+    {NULL, 0, NULL, 0, "Model:", 2},
+    {"weights", OPT_WEIGHTS, "FORMAT", 0,
+     "Stored format of the matrices: f32, bf16, f16 or source (default: as in the model's files). "
+     "Activations are f32 in any case",
+     2},
+    {"context", OPT_CONTEXT, "N", 0,
+     "Positions the program can hold (default: the trained length, at most 4096)", 2},
+    {"random-weights", OPT_RANDOM, "SEED", 0,
+     "Fill the weights with random numbers; no weight file is needed", 2},
+    {NULL, 0, NULL, 0, "Plans:", 3},
+    {"plan", OPT_PLAN, "[NAME=]PLAN", 0,
+     "Which layers are evaluated side by side, and how often (below); may be given several times. "
+     "NAME is what --mode calls it; without NAME it is seq for the plan seq, else snlp, snlp2, ... "
+     "Without any plan the model runs layer by layer",
+     3},
+    {"max-state", OPT_MAX_STATE, "BYTES", 0,
+     "Refuse plans whose caches need more (a number, with K, M or G; default: half of the memory "
+     "here)",
+     3},
+    {NULL, 0, NULL, 0, "Target:", 4},
+    {"cpu", OPT_CPU, "NAME", 0,
+     "native, or a name LLVM knows (default on x86-64: x86-64-v3). The program refuses to start on "
+     "a machine that lacks one of its features",
+     4},
+    {0},
+};
+
+int64_t snl_arg_bytes(struct argp_state *state, const char *option, const char *text)
+{
+    static const char letters[] = "KMGT";
+    size_t n = strlen(text);
+    const char *letter = n > 1 ? strchr(letters, text[n - 1]) : NULL;
+    double value = 0, unit = 1;
+    char number[32] = "";
+    if (letter && n <= sizeof number) {
+        memcpy(number, text, n - 1);
+        for (const char *l = letters; l <= letter; l++) unit *= 1024;
+    }
+    if (!snl_parse_real(letter ? number : text, &value) || value * unit < 1 || value * unit > 0x1p60)
+        argp_error(state, "%s: found '%s', wanted a number of bytes, as in 4096, 512K, 8M or 1.5G",
+                   option, text);
+    return (int64_t)(value * unit);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    SnlCompileOptions *o = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->pipeline; return 0;
+    case OPT_WEIGHTS:
+        if (!snl_weight_format_find(arg, &o->weights))
+            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source", arg);
+        return 0;
+    case OPT_CONTEXT: o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24); return 0;
+    case OPT_RANDOM:
+        o->random_weights = true;
+        o->seed = (uint64_t)snl_arg_int(state, "--random-weights", arg, 0, INT64_MAX);
+        return 0;
+    case OPT_PLAN: SNL_PUSH(o->arena, &o->modes.plans, arg); return 0;
+    case OPT_MAX_STATE: o->max_state = snl_arg_bytes(state, "--max-state", arg); return 0;
+    case OPT_CPU: o->target.cpu = arg; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&snl_pipeline_argp, 0, NULL, 0}, {0}};
+const struct argp snl_compile_argp = {
+    .options = options, .parser = parse_option, .children = children};
+
+SnlCompileOptions snl_compile_options_init(char *const *argv)
+{
+    return (SnlCompileOptions){.arena = snl_arena_create(),
+                               .pipeline = snl_pipeline_args_init(),
+                               .argv = argv};
+}
+
+void snl_compile_options_deinit(SnlCompileOptions *o)
+{
+    snl_arena_destroy(o->arena);
+    o->arena = NULL;
+}

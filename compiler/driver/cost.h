@@ -1,0 +1,45 @@
+/* compiler/driver/cost.h -- what a graph costs: counted from its plan and from its scheduled decode
+ * function, and a simple model of the time. */
+#ifndef SNL_DRIVER_COST_H
+#define SNL_DRIVER_COST_H
+
+#include "codegen/codegen.h"
+#include "passes/plan.h"
+
+/* Layers of one token, counted from the plan alone. */
+typedef struct SnlPlanCounts {
+    int64_t layers;      /* of the model: what the sequential program evaluates */
+    int64_t layer_evals; /* a fused layer counts as the layers in it; kv = corrected counts its second
+                            evaluation of every unit, of which only keys and values are kept */
+    int64_t steps;       /* evaluations that wait for each other */
+} SnlPlanCounts;
+/* `plan` is fitted (snl_plan_fit), or has no windows. */
+SnlPlanCounts snl_plan_counts(const SnlPlan *plan, int64_t layers);
+
+/* One call of a scheduled decode function. */
+typedef struct SnlStepCost {
+    int64_t barriers;
+    int64_t weight_bytes; /* read, each time it is read */
+    int64_t cache_bytes;  /* read with a full context */
+    int64_t flops;        /* of matrices */
+    int64_t attention_flops; /* with a full context */
+    double imbalance; /* longest share of all stages over the mean share, minus 1, of bytes read by
+                         `threads` threads */
+} SnlStepCost;
+SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int64_t threads);
+
+/* Bytes of the states that the function reads or writes. */
+int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n);
+
+/* Seconds of one token: bytes over bandwidth, plus barriers. The numbers are those of the machine on
+ * which snlpc's own measurements are made (cost.c), two threads. */
+typedef struct SnlCostModel {
+    double barrier_seconds;
+    double bytes_per_second; /* of the memory level where weights and caches live */
+    const char *level;       /* its name */
+} SnlCostModel;
+/* `resident`: bytes that every token walks through. */
+SnlCostModel snl_cost_model(int64_t resident);
+double snl_cost_seconds(const SnlCostModel *model, const SnlStepCost *cost);
+
+#endif
