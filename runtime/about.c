@@ -7,17 +7,37 @@
 static const char *tokenizer_text(const SnlrtProgram *p)
 {
     switch (snlrt_tokenizer_kind(p->tokenizer)) {
-    case SNLRT_TOKENIZER_NONE: return "none";
-    case SNLRT_TOKENIZER_BYTE: return "byte";
-    case SNLRT_TOKENIZER_BPE: return "bpe";
+    case SNLRT_TOKENIZER_NONE:
+        return "none";
+    case SNLRT_TOKENIZER_BYTE:
+        return "byte";
+    case SNLRT_TOKENIZER_BPE:
+        return "bpe";
     }
     return "none";
 }
 
 static void print_eos(FILE *out, const SnlrtModel *m, const char *between)
 {
-    for (int64_t i = 0; i < m->n_eos; i++)
-        fprintf(out, "%s%" PRId64, i ? between : "", m->eos[i]);
+    for (int64_t i = 0; i < m->n_eos; i++) fprintf(out, "%s%" PRId64, i ? between : "", m->eos[i]);
+}
+
+static void print_graph_text(FILE *out, const SnlrtGraph *g, bool is_default)
+{
+    fprintf(out, "mode %s%s: plan %s\n", g->name, is_default ? " (default)" : "", g->plan);
+    fprintf(out, "  function:  %s\n", g->exactness);
+    if (g->layer_evals)
+        fprintf(out,
+                "  layers:    %" PRId64 " evaluated per token, in %" PRId64
+                " steps one after the other\n",
+                g->layer_evals, g->steps);
+    fprintf(out, "  memory:    %.1f MiB of caches, %.1f KiB of workspace + %.1f KiB per thread\n",
+            (double)g->state_bytes / (1024.0 * 1024.0), (double)g->shared_bytes / 1024.0,
+            (double)g->private_bytes / 1024.0);
+    fprintf(out, "  prompts:   in blocks of %" PRId64 "%s\n", g->prefill_block,
+            g->flags & SNLRT_GRAPH_PROMPT ? ", through a function of their own" : "");
+    fprintf(out, "  barriers:  %" PRId64 " per decoded token, %" PRId64 " per prefill block\n",
+            g->decode_barriers, g->prefill_barriers);
 }
 
 static void print_text(FILE *out, const SnlrtProgram *p)
@@ -34,24 +54,7 @@ static void print_text(FILE *out, const SnlrtProgram *p)
             (double)p->payload.footer.weights_bytes / (1024.0 * 1024.0), (uint64_t)m->payload_id);
     fprintf(out, "compiled:   by %s for %s; needs %s\n", m->compiler, m->target,
             *m->cpu_features ? m->cpu_features : "no special processor features");
-    for (int64_t i = 0; i < m->n_graphs; i++) {
-        const SnlrtGraph *g = &m->graphs[i];
-        fprintf(out, "mode %s%s: plan %s\n", g->name, i ? "" : " (default)", g->plan);
-        fprintf(out, "  function:  %s\n", g->exactness);
-        if (g->layer_evals)
-            fprintf(out,
-                    "  layers:    %" PRId64 " evaluated per token, in %" PRId64
-                    " steps one after the other\n",
-                    g->layer_evals, g->steps);
-        fprintf(out,
-                "  memory:    %.1f MiB of caches, %.1f KiB of workspace + %.1f KiB per thread\n",
-                (double)g->state_bytes / (1024.0 * 1024.0), (double)g->shared_bytes / 1024.0,
-                (double)g->private_bytes / 1024.0);
-        fprintf(out, "  prompts:   in blocks of %" PRId64 "%s\n", g->prefill_block,
-                g->flags & SNLRT_GRAPH_PROMPT ? ", through a function of their own" : "");
-        fprintf(out, "  barriers:  %" PRId64 " per decoded token, %" PRId64 " per prefill block\n",
-                g->decode_barriers, g->prefill_barriers);
-    }
+    for (int64_t i = 0; i < m->n_graphs; i++) print_graph_text(out, &m->graphs[i], i == 0);
     for (int64_t i = 0; i < m->n_outputs; i++)
         fprintf(out, "%s%s%s", i ? " " : "states:     ", m->outputs[i].name,
                 i + 1 == m->n_outputs ? "\n" : "");
@@ -62,6 +65,22 @@ static void json_field(FILE *out, const char *key, const char *value)
     fprintf(out, "\"%s\": ", key);
     snlrt_json_string(out, value);
     fputs(", ", out);
+}
+
+static void print_graph_json(FILE *out, const SnlrtGraph *g)
+{
+    fputc('{', out);
+    json_field(out, "name", g->name);
+    json_field(out, "plan", g->plan);
+    json_field(out, "exactness", g->exactness);
+    fprintf(out,
+            "\"prefill_block\": %" PRId64 ", \"shared_bytes\": %" PRId64
+            ", \"private_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64
+            ", \"decode_barriers\": %" PRId64 ", \"prefill_barriers\": %" PRId64
+            ", \"layer_evals\": %" PRId64 ", \"steps\": %" PRId64 ", \"prompt_function\": %s}",
+            g->prefill_block, g->shared_bytes, g->private_bytes, g->state_bytes, g->decode_barriers,
+            g->prefill_barriers, g->layer_evals, g->steps,
+            g->flags & SNLRT_GRAPH_PROMPT ? "true" : "false");
 }
 
 static void print_json(FILE *out, const SnlrtProgram *p)
@@ -84,19 +103,8 @@ static void print_json(FILE *out, const SnlrtProgram *p)
     print_eos(out, m, ", ");
     fputs("], \"modes\": [", out);
     for (int64_t i = 0; i < m->n_graphs; i++) {
-        const SnlrtGraph *g = &m->graphs[i];
-        fputs(i ? ", {" : "{", out);
-        json_field(out, "name", g->name);
-        json_field(out, "plan", g->plan);
-        json_field(out, "exactness", g->exactness);
-        fprintf(out,
-                "\"prefill_block\": %" PRId64 ", \"shared_bytes\": %" PRId64
-                ", \"private_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64
-                ", \"decode_barriers\": %" PRId64 ", \"prefill_barriers\": %" PRId64
-                ", \"layer_evals\": %" PRId64 ", \"steps\": %" PRId64 ", \"prompt_function\": %s}",
-                g->prefill_block, g->shared_bytes, g->private_bytes, g->state_bytes,
-                g->decode_barriers, g->prefill_barriers, g->layer_evals, g->steps,
-                g->flags & SNLRT_GRAPH_PROMPT ? "true" : "false");
+        if (i) fputs(", ", out);
+        print_graph_json(out, &m->graphs[i]);
     }
     fputs("], \"states\": [", out);
     for (int64_t i = 0; i < m->n_outputs; i++) {

@@ -1,8 +1,8 @@
 /* runtime/bench.c -- --bench: how fast this program is on this machine.
  *
- * Decode: 128 tokens, each the most probable one, after a short prompt. Prefill: 512 tokens at once,
- * logits of the last one. Each is run several times after a first look at all weights, and the median
- * counts. */
+ * Decode: 128 tokens, each the most probable one, after a short prompt. Prefill: 512 tokens at
+ * once, logits of the last one. Each is run several times after a first look at all weights, and
+ * the median counts. */
 #include "runtime/program.h"
 
 #include "runtime/sampler.h"
@@ -113,8 +113,8 @@ static void print_json(FILE *out, const Bench *b, const Measure *decode, const M
     snlrt_json_string(out, p->model->weight_format);
     fprintf(out,
             ", \"threads\": %" PRId64 ", \"context\": %" PRId64 ", \"block\": %" PRId64
-            ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64 ", \"work_bytes\": %" PRId64
-            ", ",
+            ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64
+            ", \"work_bytes\": %" PRId64 ", ",
             snlrt_session_threads(b->session), snlrt_session_context(b->session),
             snlrt_session_block(b->session), p->payload.footer.weights_bytes,
             snlrt_session_state_bytes(b->session), snlrt_session_work_bytes(b->session));
@@ -146,7 +146,8 @@ static SnlrtStatus run_bench(Bench *b, SnlrtError *err)
 {
     int64_t context = snlrt_session_context(b->session);
     if (context < 2)
-        return snlrt_fail(err, SNLRT_USAGE, "--bench: found a context of 1 position, wanted 2 or more");
+        return snlrt_fail(err, SNLRT_USAGE,
+                          "--bench: found a context of 1 position, wanted 2 or more");
     b->n_prompt = context - 1 < N_PROMPT ? context - 1 : N_PROMPT;
     int64_t n_decode = context - b->n_prompt < N_DECODE ? context - b->n_prompt : N_DECODE;
     int64_t n_prefill = context < N_PREFILL ? context : N_PREFILL;

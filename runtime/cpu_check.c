@@ -73,10 +73,11 @@ SnlrtStatus snlrt_cpu_check(const char *features, SnlrtError *err)
         const char *name = at + (*at == '+');
         size_t n_name = n - (size_t)(name - at);
         if (n_name && *name != '-' && !has(name, n_name))
-            return snlrt_fail(err, SNLRT_MACHINE,
-                              "this processor lacks the feature %.*s, which the program was compiled "
-                              "for: compile it again with --cpu for this machine",
-                              (int)n_name, name);
+            return snlrt_fail(
+                err, SNLRT_MACHINE,
+                "this processor lacks the feature %.*s, which the program was compiled "
+                "for: compile it again with --cpu for this machine",
+                (int)n_name, name);
         at += n + (at[n] == ',');
     }
     return SNLRT_OK;

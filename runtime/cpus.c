@@ -37,7 +37,8 @@ int64_t snlrt_usable_cpus(void)
     return n > 0 ? n : 1;
 }
 
-/* Is an earlier processor of the set on the same core? `siblings` is a list such as "0,64" or "0-1". */
+/* Is an earlier processor of the set on the same core? `siblings` is a list such as "0,64" or
+ * "0-1". */
 static bool shares_core(const cpu_set_t *set, int cpu, const char *siblings)
 {
     for (const char *s = siblings; *s >= '0' && *s <= '9';) {

@@ -143,9 +143,10 @@ static SnlrtStatus check_prompt(const Run *run, SnlrtError *err)
 {
     int64_t context = snlrt_session_context(run->session);
     if (!run->prompt.n)
-        return snlrt_fail(err, SNLRT_USAGE,
-                          "the prompt is empty%s: give one with -p TEXT, -f FILE or --ids \"1 2 3\"",
-                          run->program->options.ids ? "" : ", and the model has no beginning token");
+        return snlrt_fail(
+            err, SNLRT_USAGE,
+            "the prompt is empty%s: give one with -p TEXT, -f FILE or --ids \"1 2 3\"",
+            run->program->options.ids ? "" : ", and the model has no beginning token");
     if (run->prompt.n > (size_t)context)
         return snlrt_fail(err, SNLRT_INPUT,
                           "the prompt is longer than the context: found %zu tokens, wanted at most "
@@ -215,8 +216,8 @@ static SnlrtStatus parse_ids(const char *text, SnlrtIds *out, SnlrtError *err)
 static SnlrtStatus run_prompt_text(Run *run, const char *text, size_t nbytes, SnlrtError *err)
 {
     run->prompt.n = 0;
-    SNLRT_TRY(snlrt_program_encode(run->program, text, nbytes, SNLRT_ENCODE_DEFAULT, &run->prompt,
-                                   err));
+    SNLRT_TRY(
+        snlrt_program_encode(run->program, text, nbytes, SNLRT_ENCODE_DEFAULT, &run->prompt, err));
     return run_text(run, nbytes == 0, err);
 }
 

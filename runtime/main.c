@@ -1,4 +1,5 @@
-/* runtime/main.c -- entry of the emitted program: everything is in program.c, so that it can be tested. */
+/* runtime/main.c -- entry of the emitted program: everything is in program.c, so that it can be
+ * tested. */
 #include "runtime/abi.h"
 #include "runtime/program.h"
 

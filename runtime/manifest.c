@@ -83,7 +83,8 @@ static bool skip_value(SnlrtManifest *m, int depth)
     return m->at > begin;
 }
 
-SnlrtStatus snlrt_manifest_open(const char *text, size_t nbytes, SnlrtManifest *out, SnlrtError *err)
+SnlrtStatus snlrt_manifest_open(const char *text, size_t nbytes, SnlrtManifest *out,
+                                SnlrtError *err)
 {
     char key[32];
     *out = (SnlrtManifest){.text = text, .at = text, .end = text + nbytes};

@@ -50,8 +50,7 @@ static SnlrtStatus read_footer(int fd, uint64_t file_nbytes, const char *path, S
     memset(out, 0, sizeof *out);
     if (file_nbytes >= sizeof *out)
         n = pread(fd, out, sizeof *out, (off_t)(file_nbytes - sizeof *out));
-    if (n < 0)
-        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot read: %s", path, strerror(errno));
+    if (n < 0) return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot read: %s", path, strerror(errno));
     if (n != (ssize_t)sizeof *out || out->magic != SNLRT_FOOTER_MAGIC)
         return snlrt_fail(err, SNLRT_INPUT,
                           "%s: weights missing (stripped?): the file does not end in a payload "
@@ -62,7 +61,8 @@ static SnlrtStatus read_footer(int fd, uint64_t file_nbytes, const char *path, S
 
 static SnlrtStatus map_payload(int fd, const char *path, SnlrtPayload *p, SnlrtError *err)
 {
-    size_t nbytes = (size_t)(p->footer.manifest_offset + p->footer.manifest_bytes) + sizeof p->footer;
+    size_t nbytes =
+        (size_t)(p->footer.manifest_offset + p->footer.manifest_bytes) + sizeof p->footer;
     void *map = mmap(NULL, nbytes, PROT_READ, MAP_PRIVATE, fd, (off_t)p->footer.payload_offset);
     if (map == MAP_FAILED)
         return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot map %zu bytes of weights: %s", path,
@@ -97,8 +97,7 @@ SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtP
 {
     *out = (SnlrtPayload){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot open: %s", path, strerror(errno));
+    if (fd < 0) return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot open: %s", path, strerror(errno));
     SnlrtStatus status = open_fd(model, fd, path, out, err);
     close(fd);
     return status;

@@ -1,6 +1,7 @@
 /* runtime/model.h -- the payload that the program carries: found, checked and mapped.
  *
- * Costs a few system calls, whatever the size of the weights: pages come in when they are first read. */
+ * Costs a few system calls, whatever the size of the weights: pages come in when they are first
+ * read. */
 #ifndef SNLRT_MODEL_H
 #define SNLRT_MODEL_H
 
@@ -19,8 +20,8 @@ typedef struct SnlrtPayload {
     size_t map_nbytes;
 } SnlrtPayload;
 
-/* Opens the running program: /proc/self/exe, or where that is not there, `argv0` (looked up in PATH when
- * it has no slash). */
+/* Opens the running program: /proc/self/exe, or where that is not there, `argv0` (looked up in PATH
+ * when it has no slash). */
 SnlrtStatus snlrt_payload_open_self(const SnlrtModel *model, const char *argv0, SnlrtPayload *out,
                                     SnlrtError *err);
 /* The same from a named file. On failure nothing is left open. */

@@ -49,8 +49,8 @@ static SnlrtStatus bad_value(SnlrtError *err, int id, const char *text, const ch
                       text, wanted);
 }
 
-static SnlrtStatus parse_int(int id, const char *text, int64_t min, const char *wanted, int64_t *out,
-                             SnlrtError *err)
+static SnlrtStatus parse_int(int id, const char *text, int64_t min, const char *wanted,
+                             int64_t *out, SnlrtError *err)
 {
     char *end;
     errno = 0;
@@ -93,7 +93,8 @@ static SnlrtStatus set_task(SnlrtOptions *o, SnlrtTask task, SnlrtError *err)
     return SNLRT_OK;
 }
 
-static SnlrtStatus set_prompt(SnlrtOptions *o, const char **field, const char *text, SnlrtError *err)
+static SnlrtStatus set_prompt(SnlrtOptions *o, const char **field, const char *text,
+                              SnlrtError *err)
 {
     if (o->prompt || o->prompt_file || o->ids)
         return snlrt_fail(err, SNLRT_USAGE, "only one prompt: -p TEXT, -f FILE or --ids \"1 2 3\"");
@@ -111,6 +112,7 @@ static SnlrtStatus add_stop(SnlrtOptions *o, const char *text, SnlrtError *err)
 static SnlrtStatus set_option(SnlrtOptions *o, int id, const char *arg, SnlrtError *err)
 {
     switch (id) {
+    /* clang-format off */
     case OPT_PROMPT: return set_prompt(o, &o->prompt, arg, err);
     case OPT_FILE: return set_prompt(o, &o->prompt_file, arg, err);
     case OPT_IDS: return set_prompt(o, &o->ids, arg, err);
@@ -136,7 +138,9 @@ static SnlrtStatus set_option(SnlrtOptions *o, int id, const char *arg, SnlrtErr
     case OPT_JSON: o->json = true; return SNLRT_OK;
     case OPT_ABOUT: return set_task(o, SNLRT_TASK_ABOUT, err);
     case OPT_VERIFY: return set_task(o, SNLRT_TASK_VERIFY, err);
-    default: return snlrt_fail(err, SNLRT_INTERNAL, "option %d has no meaning", id);
+    /* clang-format on */
+    default:
+        return snlrt_fail(err, SNLRT_INTERNAL, "option %d has no meaning", id);
     }
 }
 
@@ -161,8 +165,9 @@ static SnlrtStatus check_together(const SnlrtOptions *o, SnlrtError *err)
 {
     bool generates = o->task == SNLRT_TASK_GENERATE;
     if (!generates && (o->prompt || o->prompt_file || o->ids))
-        return snlrt_fail(err, SNLRT_USAGE, "a prompt has no use with --ppl, --bench, --about and "
-                                            "--verify");
+        return snlrt_fail(err, SNLRT_USAGE,
+                          "a prompt has no use with --ppl, --bench, --about and "
+                          "--verify");
     if (!generates && (o->logits_file || o->states_file))
         return snlrt_fail(err, SNLRT_USAGE,
                           "--logits and --states work with a prompt, not with --ppl, --bench, "
@@ -211,8 +216,8 @@ static SnlrtStatus parse_all(int argc, char **argv, SnlrtOptions *o, SnlrtError 
         SNLRT_TRY(set_option(o, id, optarg, err));
     }
     if (optind < argc)
-        return snlrt_fail(err, SNLRT_USAGE, "unexpected argument '%.100s'; a prompt is given with -p",
-                          argv[optind]);
+        return snlrt_fail(err, SNLRT_USAGE,
+                          "unexpected argument '%.100s'; a prompt is given with -p", argv[optind]);
     if (o->sampling.temperature > 0) o->idle_sampling_option = NULL;
     SNLRT_TRY(snlrt_sampling_check(&o->sampling, err));
     return check_together(o, err);
@@ -252,13 +257,14 @@ char *snlrt_options_help(const char *program)
     size_t nbytes = 0;
     FILE *out = open_memstream(&text, &nbytes);
     if (!out) return NULL;
-    fprintf(out,
-            "Usage: %s [-p TEXT | -f FILE | --ids IDS] [OPTIONS]\n"
-            "Continues a text. Without a prompt option the prompt is what is piped in, byte by byte;\n"
-            "at a terminal each line typed is a prompt of its own (Ctrl-D ends).\n"
-            "The generated text goes to standard output and nothing else does; statistics go to\n"
-            "standard error. Ctrl-C ends the text, with statistics.\n",
-            program);
+    fprintf(
+        out,
+        "Usage: %s [-p TEXT | -f FILE | --ids IDS] [OPTIONS]\n"
+        "Continues a text. Without a prompt option the prompt is what is piped in, byte by byte;\n"
+        "at a terminal each line typed is a prompt of its own (Ctrl-D ends).\n"
+        "The generated text goes to standard output and nothing else does; statistics go to\n"
+        "standard error. Ctrl-C ends the text, with statistics.\n",
+        program);
     for (size_t i = 0; i < N_INFO; i++) {
         if (option_info[i].id)
             print_option(out, &option_info[i]);

@@ -28,7 +28,7 @@ typedef struct SnlrtOptions {
     const char *mode;   /* NULL: the first */
     const char **stops; /* [n_stops] */
     size_t n_stops;
-    int64_t n_predict; /* -1: until the end of the sequence or of the context */
+    int64_t n_predict;                 /* -1: until the end of the sequence or of the context */
     int64_t n_threads, context, block; /* 0: not given */
     SnlrtSampling sampling;
     bool seeded;                      /* --seed was given */

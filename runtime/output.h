@@ -8,13 +8,14 @@
 #include <stddef.h>
 
 /* Writes all bytes to a descriptor now; `name` is for the message. */
-SnlrtStatus snlrt_write(int fd, const char *name, const void *bytes, size_t nbytes, SnlrtError *err);
+SnlrtStatus snlrt_write(int fd, const char *name, const void *bytes, size_t nbytes,
+                        SnlrtError *err);
 
-/* A file that appears whole or not at all: written beside its place and moved there by commit. What is
- * not a plain file (a pipe, a device) is written directly. */
+/* A file that appears whole or not at all: written beside its place and moved there by commit. What
+ * is not a plain file (a pipe, a device) is written directly. */
 typedef struct SnlrtFile {
-    int fd; /* -1: closed */
-    const char *path; /* as given; must outlive the file */
+    int fd;             /* -1: closed */
+    const char *path;   /* as given; must outlive the file */
     char *place, *temp; /* temp NULL: written directly */
     char *buffer;
     size_t n_buffered;

@@ -1,9 +1,9 @@
 /* runtime/pool.c -- thread team and barrier.
  *
- * The barrier is a dissemination barrier: in round r thread t raises its word r and waits for word r of
- * thread t - 2^r. After ceil(log2 n) rounds everyone has, directly or through others, heard from
- * everyone. Two threads need one round: each writes one line and reads the other's, which is as fast as
- * two cores can exchange anything. Words count meetings and are never reset. */
+ * The barrier is a dissemination barrier: in round r thread t raises its word r and waits for word
+ * r of thread t - 2^r. After ceil(log2 n) rounds everyone has, directly or through others, heard
+ * from everyone. Two threads need one round: each writes one line and reads the other's, which is
+ * as fast as two cores can exchange anything. Words count meetings and are never reset. */
 #include "runtime/pool.h"
 
 #include "runtime/cpus.h"
@@ -135,8 +135,8 @@ static SnlrtStatus pool_init(SnlrtPool *pool, SnlrtError *err)
     pool->idle_spins = crowded ? SPINS_CROWDED : SPINS_IDLE;
     pool->workers = calloc((size_t)pool->n_threads, sizeof *pool->workers);
     if (!pool->workers) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
-    SNLRT_TRY(barrier_init(&pool->barrier, pool->n_threads,
-                           crowded ? SPINS_CROWDED : SPINS_WORKING, err));
+    SNLRT_TRY(barrier_init(&pool->barrier, pool->n_threads, crowded ? SPINS_CROWDED : SPINS_WORKING,
+                           err));
     return start_workers(pool, err);
 }
 

@@ -1,12 +1,17 @@
 /* runtime/ppl.c -- --ppl: perplexity of a text under the compiled program.
  *
- * The text's tokens are cut into windows that do not overlap. A window fills the context: C tokens, of
- * which the first is the beginning-of-sequence token when the tokenizer adds one. Caches are reset
- * between windows, and every token of a window but its first is scored, so that
+ * The text's tokens, behind the beginning-of-sequence token when the tokenizer adds one, are cut
+ * into windows of C tokens (the context) that do not overlap; the beginning token takes the place
+ * of each window's first token. Caches are reset between windows, and every token of a window but
+ * its first is scored, so that
  *
- *     perplexity = exp(- sum over scored tokens of ln p(token | the window before it) / their number)
+ *     perplexity = exp(- sum over scored tokens of ln p(token | the window before it) / their
+ * number)
  *
- * --ppl-skip-half scores the second half of each window only. The last window may be shorter. */
+ * --ppl-skip-half scores the second half of each window only. Tokens that do not fill a last window
+ * are left out, unless it is the only one. These are the windows of llama.cpp's perplexity tool, so
+ * that
+ * --ppl-skip-half gives its numbers. */
 #include "runtime/program.h"
 
 #include <inttypes.h>
@@ -21,7 +26,8 @@ typedef struct Score {
     SnlrtSession *session;
     SnlrtIds begin;  /* ids that the tokenizer puts before a text */
     int32_t *window; /* [context] */
-    int64_t n_window, first_scored; /* rows [first_scored, n_window - 1) are scored */
+    int64_t n_window;
+    int64_t first_scored; /* rows [first_scored, n_window - 1) are scored */
     double nll;
     int64_t n_scored, n_windows, n_tokens;
 } Score;
@@ -50,36 +56,35 @@ static SnlrtStatus score_block(void *user, const SnlrtBlock *block, SnlrtError *
     return snlrt_interrupted() ? SNLRT_STOPPED : SNLRT_OK;
 }
 
-/* Scores one window; the number of the text's tokens it took goes to *out_taken. */
-static SnlrtStatus score_window(Score *s, const int32_t *tokens, int64_t n, int64_t *out_taken,
-                                SnlrtError *err)
+/* Scores the window of n tokens that begins at `tokens`. */
+static SnlrtStatus score_window(Score *s, const int32_t *tokens, int64_t n, SnlrtError *err)
 {
-    int64_t n_begin = (int64_t)s->begin.n, room = snlrt_session_context(s->session) - n_begin;
-    *out_taken = n < room ? n : room;
-    s->n_window = n_begin + *out_taken;
+    int64_t n_begin = (int64_t)s->begin.n;
+    memcpy(s->window, tokens, (size_t)n * sizeof *s->window);
     if (n_begin) memcpy(s->window, s->begin.at, s->begin.n * sizeof *s->window);
-    memcpy(s->window + n_begin, tokens, (size_t)*out_taken * sizeof *s->window);
-    if (s->n_window < 2) return SNLRT_OK; /* a last token alone: nothing comes before it */
-    s->first_scored = s->program->options.skip_half ? s->n_window / 2 : 0;
+    s->n_window = n;
+    s->first_scored = s->program->options.skip_half ? n / 2 : n_begin ? n_begin - 1 : 0;
     s->n_windows++;
     snlrt_session_reset(s->session);
-    return snlrt_session_run(s->session, s->window, s->n_window - 1,
-                             SNLRT_RUN_ALL_ROWS | SNLRT_RUN_TEXT, score_block, s, err);
+    return snlrt_session_run(s->session, s->window, n - 1, SNLRT_RUN_ALL_ROWS | SNLRT_RUN_TEXT,
+                             score_block, s, err);
 }
 
 static SnlrtStatus score_tokens(Score *s, const SnlrtIds *ids, SnlrtError *err)
 {
-    int64_t context = snlrt_session_context(s->session);
-    if (context < 2 || (int64_t)s->begin.n >= context)
-        return snlrt_fail(err, SNLRT_USAGE, "--ppl: a context of %" PRId64 " is too small", context);
+    int64_t context = snlrt_session_context(s->session), n_begin = (int64_t)s->begin.n;
+    if (context < 2 || n_begin >= context)
+        return snlrt_fail(err, SNLRT_USAGE, "--ppl: a context of %" PRId64 " is too small",
+                          context);
     s->window = malloc((size_t)context * sizeof *s->window);
     if (!s->window) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
     s->n_tokens = (int64_t)ids->n;
-    for (int64_t at = 0, taken; at < s->n_tokens; at += taken)
-        SNLRT_TRY(score_window(s, ids->at + at, s->n_tokens - at, &taken, err));
+    int64_t n = s->n_tokens < context ? s->n_tokens : context;
+    for (int64_t at = 0; n >= 2 && n > n_begin && at + n <= s->n_tokens; at += n)
+        SNLRT_TRY(score_window(s, ids->at + at, n, err));
     if (!s->n_scored)
         return snlrt_fail(err, SNLRT_INPUT, "%s: found %" PRId64 " tokens, too few to score one",
-                          s->program->options.ppl_file, s->n_tokens);
+                          s->program->options.ppl_file, s->n_tokens - n_begin);
     return SNLRT_OK;
 }
 
@@ -91,19 +96,18 @@ static SnlrtStatus print_score(const Score *s, SnlrtError *err)
     if (s->program->options.json)
         n = snprintf(text, sizeof text,
                      "{\"perplexity\": %.9g, \"mean_nll\": %.9g, \"scored\": %" PRId64
-                     ", \"tokens\": %" PRId64 ", \"windows\": %" PRId64 ", \"context\": %" PRId64
+                     ", \"tokens\": %" PRId64 ", \"windows\": %" PRId64 ", \"window\": %" PRId64
                      ", \"skip_half\": %s}\n",
-                     exp(mean), mean, s->n_scored, s->n_tokens, s->n_windows,
-                     snlrt_session_context(s->session),
+                     exp(mean), mean, s->n_scored, s->n_tokens, s->n_windows, s->n_window,
                      s->program->options.skip_half ? "true" : "false");
     else
         n = snprintf(text, sizeof text, "perplexity %.4f\n", exp(mean));
     SNLRT_TRY(snlrt_program_print(text, (size_t)n, err));
     if (!s->program->options.json)
         fprintf(stderr,
-                "%" PRId64 " windows of up to %" PRId64 " tokens, %" PRId64 " of %" PRId64
+                "%" PRId64 " windows of %" PRId64 " tokens, %" PRId64 " of %" PRId64
                 " tokens scored%s, mean negative log-likelihood %.6f\n",
-                s->n_windows, snlrt_session_context(s->session), s->n_scored, s->n_tokens,
+                s->n_windows, s->n_window, s->n_scored, s->n_tokens,
                 s->program->options.skip_half ? " (second halves)" : "", mean);
     return SNLRT_OK;
 }
@@ -119,6 +123,7 @@ static SnlrtStatus run_ppl(Score *s, SnlrtText *text, SnlrtIds *ids, SnlrtError 
     SNLRT_TRY(snlrt_read_text(p->options.ppl_file, MAX_TEXT_NBYTES, text, err));
     SNLRT_TRY(snlrt_program_session(p, &s->session, err));
     SNLRT_TRY(snlrt_program_encode(p, "", 0, SNLRT_ENCODE_TEMPLATE, &s->begin, err));
+    SNLRT_TRY(snlrt_program_encode(p, "", 0, SNLRT_ENCODE_TEMPLATE, ids, err));
     SNLRT_TRY(snlrt_program_encode(p, text->at, text->n, 0, ids, err));
     snlrt_text_deinit(text);
     *text = (SnlrtText){0};

@@ -88,7 +88,8 @@ static SnlrtStatus read_all(int fd, const char *name, size_t max_nbytes, SnlrtTe
         if (n < 0)
             return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot read: %s", name, strerror(errno));
         if ((size_t)n > max_nbytes - out->n)
-            return snlrt_fail(err, SNLRT_INPUT, "%s: more than %zu bytes of text", name, max_nbytes);
+            return snlrt_fail(err, SNLRT_INPUT, "%s: more than %zu bytes of text", name,
+                              max_nbytes);
         SNLRT_TRY(snlrt_bytes_append(out, buffer, (size_t)n, err));
     }
 }
@@ -97,8 +98,7 @@ SnlrtStatus snlrt_read_text(const char *path, size_t max_nbytes, SnlrtText *out,
 {
     if (!path) return read_all(STDIN_FILENO, "standard input", max_nbytes, out, err);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot open: %s", path, strerror(errno));
+    if (fd < 0) return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot open: %s", path, strerror(errno));
     SnlrtStatus status = read_all(fd, path, max_nbytes, out, err);
     close(fd);
     return status;
@@ -118,7 +118,8 @@ SnlrtStatus snlrt_program_session(const SnlrtProgram *program, SnlrtSession **ou
     const SnlrtOptions *o = &program->options;
     int64_t compiled = program->model->graphs[program->graph].prefill_block, block = o->block;
     if (block > compiled) {
-        snlrt_program_note(program, "--block %lld: the program was compiled for blocks of up to %lld",
+        snlrt_program_note(program,
+                           "--block %lld: the program was compiled for blocks of up to %lld",
                            (long long)block, (long long)compiled);
         block = compiled;
     }
@@ -133,8 +134,8 @@ SnlrtStatus snlrt_program_session(const SnlrtProgram *program, SnlrtSession **ou
 
 /* ---- the way in ---- */
 
-/* A descriptor 0, 1 or 2 that was closed would be given to the next file we open, and text would end up
- * in it. Something that can be opened everywhere and never written takes the place. */
+/* A descriptor 0, 1 or 2 that was closed would be given to the next file we open, and text would
+ * end up in it. Something that can be opened everywhere and never written takes the place. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = 0; fd <= 2; fd++)
@@ -167,13 +168,14 @@ static SnlrtStatus open_tokenizer(SnlrtProgram *p, SnlrtError *err)
     bool has = p->payload.tokenizer_nbytes > 0;
     bool wanted = p->options.task != SNLRT_TASK_VERIFY && !p->options.ids;
     const char *text = NULL;
-    int code = snlrt_tokenizer_create(wanted ? p->payload.tokenizer : NULL,
-                                      wanted ? p->payload.tokenizer_nbytes : 0, &p->tokenizer, &text);
+    int code =
+        snlrt_tokenizer_create(wanted ? p->payload.tokenizer : NULL,
+                               wanted ? p->payload.tokenizer_nbytes : 0, &p->tokenizer, &text);
     if (code != SNLRT_TOKEN_OK)
         return snlrt_fail(err, code == SNLRT_TOKEN_MACHINE ? SNLRT_MACHINE : SNLRT_INPUT,
                           "tokenizer: %s", text);
-    bool needed = !p->options.ids && (p->options.task == SNLRT_TASK_GENERATE ||
-                                      p->options.task == SNLRT_TASK_PPL);
+    bool needed = !p->options.ids &&
+                  (p->options.task == SNLRT_TASK_GENERATE || p->options.task == SNLRT_TASK_PPL);
     if (needed && !has)
         return snlrt_fail(err, SNLRT_USAGE,
                           "the model came without a tokenizer: give the prompt as token ids with "
@@ -198,12 +200,18 @@ static SnlrtStatus run_task(SnlrtProgram *p, const char *argv0, SnlrtError *err)
     SNLRT_TRY(snlrt_payload_open_self(p->model, argv0, &p->payload, err));
     SNLRT_TRY(open_tokenizer(p, err));
     switch (p->options.task) {
-    case SNLRT_TASK_GENERATE: return snlrt_program_generate(p, err);
-    case SNLRT_TASK_PPL: return snlrt_program_ppl(p, err);
-    case SNLRT_TASK_BENCH: return snlrt_program_bench(p, err);
-    case SNLRT_TASK_ABOUT: return snlrt_program_about(p, err);
-    case SNLRT_TASK_VERIFY: return snlrt_program_verify(p, err);
-    case SNLRT_TASK_HELP: break;
+    case SNLRT_TASK_GENERATE:
+        return snlrt_program_generate(p, err);
+    case SNLRT_TASK_PPL:
+        return snlrt_program_ppl(p, err);
+    case SNLRT_TASK_BENCH:
+        return snlrt_program_bench(p, err);
+    case SNLRT_TASK_ABOUT:
+        return snlrt_program_about(p, err);
+    case SNLRT_TASK_VERIFY:
+        return snlrt_program_verify(p, err);
+    case SNLRT_TASK_HELP:
+        break;
     }
     return SNLRT_OK;
 }

@@ -73,8 +73,8 @@ static void sift_down(Candidate *heap, size_t n, size_t i)
     heap[i] = moved;
 }
 
-/* Moves the best candidates to the end of the array, the best one last, until k of them are there or
- * their weights reach `mass`. The chosen ones are heap[result..n). */
+/* Moves the best candidates to the end of the array, the best one last, until k of them are there
+ * or their weights reach `mass`. The chosen ones are heap[result..n). */
 static size_t choose_best(Candidate *heap, size_t n, size_t k, double mass)
 {
     for (size_t i = n / 2; i-- > 0;) sift_down(heap, n, i);
@@ -123,7 +123,8 @@ static int32_t draw(const Candidate *candidates, size_t n, double unit)
     return candidates[n - 1].id;
 }
 
-/* Top-k, then top-p as a share of what it left, then min-p. The kept ones are candidates[result..n). */
+/* Top-k, then top-p as a share of what it left, then min-p. The kept ones are
+ * candidates[result..n). */
 static size_t cut(const SnlrtSampling *o, Candidate *candidates, size_t n, double total)
 {
     size_t first, k = (size_t)o->top_k;
@@ -146,7 +147,8 @@ static int32_t sample(SnlrtSampler *s, const float *logits)
     const SnlrtSampling *o = &s->sampling;
     bool ordered = o->top_k > 0 || o->top_p < 1.0;
     double total, unit = random_unit(s->random);
-    /* min-p compares with the best one, which stays: where nothing else cuts, no order is needed. */
+    /* min-p compares with the best one, which stays: where nothing else cuts, no order is needed.
+     */
     size_t n = collect(s, logits, ordered ? 0.0 : o->min_p, &total);
     size_t first = ordered ? cut(o, s->candidates, n, total) : 0;
     return draw(s->candidates + first, n - first, unit);

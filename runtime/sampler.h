@@ -1,9 +1,10 @@
 /* runtime/sampler.h -- from a row of logits to the next token.
  *
- * Temperature 0 (the default) takes the largest logit; of equal ones, the lowest id. Otherwise, in this
- * order: repeat penalty, temperature, softmax, top-k, top-p, min-p, draw. Candidates are ordered by
- * descending logit, then ascending id, and the generator is our own (xoshiro256**), so the same seed and
- * the same logits give the same tokens everywhere. NaN counts as minus infinity. */
+ * Temperature 0 (the default) takes the largest logit; of equal ones, the lowest id. Otherwise, in
+ * this order: repeat penalty, temperature, softmax, top-k, top-p, min-p, draw. Candidates are
+ * ordered by descending logit, then ascending id, and the generator is our own (xoshiro256**), so
+ * the same seed and the same logits give the same tokens everywhere. NaN counts as minus infinity.
+ */
 #ifndef SNLRT_SAMPLER_H
 #define SNLRT_SAMPLER_H
 
@@ -20,7 +21,8 @@ typedef struct SnlrtSampling {
     int64_t top_k;         /* the k most probable; 0: all */
     double top_p;          /* the fewest that together reach p; 1: all */
     double min_p;          /* at least this fraction of the most probable; 0: all */
-    double repeat_penalty; /* > 0; logits of recent tokens: divided by it if positive, else multiplied */
+    double repeat_penalty; /* > 0; logits of recent tokens: divided by it if positive, else
+                              multiplied */
     uint64_t seed;
 } SnlrtSampling;
 

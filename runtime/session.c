@@ -20,8 +20,8 @@ struct SnlrtSession {
     int64_t work_bytes;
     float *logits; /* [logits_rows, vocab] */
     int64_t logits_rows;
-    float *last_logits;    /* a row of logits; NULL: none yet */
-    float **outputs;       /* [n_outputs] of [block, streams, width] */
+    float *last_logits; /* a row of logits; NULL: none yet */
+    float **outputs;    /* [n_outputs] of [block, streams, width] */
 };
 
 static SnlrtStatus out_of_memory(SnlrtError *err, const char *what)
@@ -144,7 +144,8 @@ static void call_step(void *user, int64_t thread)
     call->step(call->ctx, thread);
 }
 
-/* One token alone is the decode step's, unless prompts have a function of their own and this is one. */
+/* One token alone is the decode step's, unless prompts have a function of their own and this is
+ * one. */
 static SnlrtStep *step_for(const SnlrtGraph *graph, int64_t n, unsigned flags)
 {
     bool prompt = (graph->flags & SNLRT_GRAPH_PROMPT) && !(flags & SNLRT_RUN_TEXT);
@@ -170,15 +171,15 @@ static SnlrtStatus check_tokens(const SnlrtSession *s, const int32_t *tokens, in
 {
     if (n < 1) return snlrt_fail(err, SNLRT_INPUT, "no tokens to process");
     if (n > s->context - s->pos)
-        return snlrt_fail(err, SNLRT_INPUT,
-                          "context full: %lld tokens at position %lld, and there are %lld positions",
-                          (long long)n, (long long)s->pos, (long long)s->context);
+        return snlrt_fail(
+            err, SNLRT_INPUT,
+            "context full: %lld tokens at position %lld, and there are %lld positions",
+            (long long)n, (long long)s->pos, (long long)s->context);
     for (int64_t i = 0; i < n; i++)
         if (tokens[i] < 0 || tokens[i] >= s->model->vocab)
-            return snlrt_fail(err, SNLRT_INPUT,
-                              "token id %lld (number %lld): wanted 0 to %lld, the vocabulary",
-                              (long long)tokens[i], (long long)i + 1,
-                              (long long)s->model->vocab - 1);
+            return snlrt_fail(
+                err, SNLRT_INPUT, "token id %lld (number %lld): wanted 0 to %lld, the vocabulary",
+                (long long)tokens[i], (long long)i + 1, (long long)s->model->vocab - 1);
     return SNLRT_OK;
 }
 

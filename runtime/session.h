@@ -1,8 +1,8 @@
 /* runtime/session.h -- one sequence in the making: threads, caches, workspace, position.
  *
- * Library form: never prints, never exits. All memory is taken in create (the caches' pages when they
- * are first used), except room for the logits of several rows, which the first call that wants them
- * takes. One thread at a time per session. */
+ * Library form: never prints, never exits. All memory is taken in create (the caches' pages when
+ * they are first used), except room for the logits of several rows, which the first call that wants
+ * them takes. One thread at a time per session. */
 #ifndef SNLRT_SESSION_H
 #define SNLRT_SESSION_H
 
@@ -19,7 +19,8 @@ typedef struct SnlrtSessionOptions {
     int64_t graph;           /* index of the mode */
     int64_t n_threads;
     int64_t context; /* positions, up to the compiled ones; 0: those */
-    int64_t block;   /* tokens per prefill call, up to the compiled block; 0: that; 1: token by token */
+    int64_t
+        block; /* tokens per prefill call, up to the compiled block; 0: that; 1: token by token */
 } SnlrtSessionOptions;
 
 SnlrtStatus snlrt_session_create(const SnlrtSessionOptions *options, SnlrtSession **out,
@@ -38,19 +39,20 @@ typedef SnlrtStatus SnlrtBlockSink(void *user, const SnlrtBlock *block, SnlrtErr
 
 enum {
     SNLRT_RUN_ALL_ROWS = 1, /* logits of every token, not only of the last one */
-    /* The tokens are text whose every token counts (generated, or scored), not a prompt. The same unless
-     * the mode has another function for prompts (SNLRT_GRAPH_PROMPT): then they go one by one. */
+    /* The tokens are text whose every token counts (generated, or scored), not a prompt. The same
+     * unless the mode has another function for prompts (SNLRT_GRAPH_PROMPT): then they go one by
+     * one. */
     SNLRT_RUN_TEXT = 2
 };
 
-/* Processes n >= 1 tokens at the current position, block by block, each followed by sink (may be NULL);
- * `flags`: SNLRT_RUN_*. Ids must be below vocab. SNLRT_INPUT, before anything runs, when they do not fit
- * into the context or an id is out of range. */
+/* Processes n >= 1 tokens at the current position, block by block, each followed by sink (may be
+ * NULL); `flags`: SNLRT_RUN_*. Ids must be below vocab. SNLRT_INPUT, before anything runs, when
+ * they do not fit into the context or an id is out of range. */
 SnlrtStatus snlrt_session_run(SnlrtSession *session, const int32_t *tokens, int64_t n,
                               unsigned flags, SnlrtBlockSink *sink, void *user, SnlrtError *err);
 
-/* Logits [vocab] of the last token processed; NULL before the first. They may be written to until the
- * next run. */
+/* Logits [vocab] of the last token processed; NULL before the first. They may be written to until
+ * the next run. */
 float *snlrt_session_logits(SnlrtSession *session);
 int64_t snlrt_session_pos(const SnlrtSession *session);     /* tokens processed */
 int64_t snlrt_session_context(const SnlrtSession *session); /* positions there are */

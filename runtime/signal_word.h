@@ -1,13 +1,13 @@
 /* runtime/signal_word.h -- one number that only grows, which one thread raises and others wait for.
  *
- * A waiter spins a bounded number of times, yields a few times, and then sleeps in the kernel; who raises
- * the word makes a system call only if somebody sleeps. Numbers are compared modulo 2^32, so waiters may
- * lag by less than 2^31.
+ * A waiter spins a bounded number of times, yields a few times, and then sleeps in the kernel; who
+ * raises the word makes a system call only if somebody sleeps. Numbers are compared modulo 2^32, so
+ * waiters may lag by less than 2^31.
  *
- * Raising writes the number and then asks whether anybody sleeps; a sleeper says so and then looks at the
- * number. One of the two must see the other, which takes a full fence on both sides, or (membarrier) a
- * single one on the sleeper's side that the kernel applies to all threads: then raising costs nothing
- * beyond the store. */
+ * Raising writes the number and then asks whether anybody sleeps; a sleeper says so and then looks
+ * at the number. One of the two must see the other, which takes a full fence on both sides, or
+ * (membarrier) a single one on the sleeper's side that the kernel applies to all threads: then
+ * raising costs nothing beyond the store. */
 #ifndef SNLRT_SIGNAL_WORD_H
 #define SNLRT_SIGNAL_WORD_H
 
@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 typedef struct SnlrtSignalWord {
-    _Alignas(128) _Atomic uint32_t value;      /* futex word; its own pair of cache lines */
-    _Alignas(128) _Atomic uint32_t n_sleepers; /* on another one: raising reads it, and it rarely changes */
+    _Alignas(128) _Atomic uint32_t value; /* futex word; its own pair of cache lines */
+    _Alignas(128) _Atomic uint32_t
+        n_sleepers; /* on another one: raising reads it, and it rarely changes */
 } SnlrtSignalWord;
 
 typedef enum SnlrtFence {

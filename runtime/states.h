@@ -2,8 +2,8 @@
  * written as a safetensors file.
  *
  * Tensor i has the output's name, dtype F32 and the shape [T, width] or, with streams,
- * [T, streams, width], T being the positions processed. Everything is kept in memory until the end: this
- * is a tool for tests. Library form. */
+ * [T, streams, width], T being the positions processed. Everything is kept in memory until the end:
+ * this is a tool for tests. Library form. */
 #ifndef SNLRT_STATES_H
 #define SNLRT_STATES_H
 

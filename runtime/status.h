@@ -1,7 +1,7 @@
 /* runtime/status.h -- how the runtime's library form reports: a status and one line of text.
  *
- * The library form (everything but main.c, generate.c, bench.c, ppl.c, about.c, verify.c) never prints
- * and never exits. The values are the program's exit codes. */
+ * The library form (everything but main.c, generate.c, bench.c, ppl.c, about.c, verify.c) never
+ * prints and never exits. The values are the program's exit codes. */
 #ifndef SNLRT_STATUS_H
 #define SNLRT_STATUS_H
 

@@ -1,7 +1,7 @@
 /* runtime/stop.h -- text on its way out, cut before the first stop text.
  *
- * A stop text may begin in one token and end in another, so what could be the beginning of one is held
- * back until that is known. Library form. */
+ * A stop text may begin in one token and end in another, so what could be the beginning of one is
+ * held back until that is known. Library form. */
 #ifndef SNLRT_STOP_H
 #define SNLRT_STOP_H
 

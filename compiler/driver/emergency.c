@@ -4,6 +4,7 @@
 #include "codegen/fatal.h"
 #include "codegen/spawn.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,12 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_FILES = 8, MAX_PATH = 4096 };
+enum { MAX_PATH = 4096 };
 
 static struct {
     char folder[MAX_PATH];
-    char file[MAX_FILES][MAX_PATH];
-    size_t n_files;
+    DIR *listing; /* of the folder; opened with it, so that handlers need not allocate */
     char output[MAX_PATH];
     const char *reproducer;
     size_t reproducer_len;
@@ -44,26 +44,38 @@ const char *snl_emergency_folder(SnlArena *arena)
         return NULL;
     }
     if (!mkdtemp(path)) return NULL;
+    state.listing = opendir(path);
+    if (!state.listing) {
+        rmdir(path);
+        return NULL;
+    }
     keep_path(state.folder, path);
     return path;
 }
 
 const char *snl_emergency_path(SnlArena *arena, const char *name)
 {
-    SNL_ASSERT(state.folder[0] && state.n_files < MAX_FILES);
-    char *path = snl_arena_printf(arena, "%s/%s", state.folder, name);
-    bool kept = keep_path(state.file[state.n_files], path);
-    SNL_ASSERT(kept);
-    state.n_files++;
-    return path;
+    SNL_ASSERT(state.folder[0]);
+    return snl_arena_printf(arena, "%s/%s", state.folder, name);
+}
+
+/* Everything in it: files that are written under another name first have that name now. Nobody else reads
+ * the listing, so that a handler finds it free. */
+static void empty_folder(void)
+{
+    rewinddir(state.listing);
+    for (const struct dirent *entry; (entry = readdir(state.listing));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(state.listing), entry->d_name, 0);
+    rmdir(state.folder);
+    state.folder[0] = '\0';
 }
 
 void snl_emergency_remove_folder(void)
 {
-    for (size_t i = 0; i < state.n_files; i++) unlink(state.file[i]);
-    state.n_files = 0;
-    if (state.folder[0]) rmdir(state.folder);
-    state.folder[0] = '\0';
+    if (!state.folder[0]) return;
+    empty_folder();
+    closedir(state.listing);
 }
 
 void snl_emergency_set_output(const char *temp_path)
@@ -74,7 +86,7 @@ void snl_emergency_set_output(const char *temp_path)
 static void remove_everything(void)
 {
     snl_spawn_stop();
-    snl_emergency_remove_folder();
+    if (state.folder[0]) empty_folder();
     if (state.output[0]) unlink(state.output);
     state.output[0] = '\0';
 }

@@ -227,7 +227,8 @@ class Program(unittest.TestCase):
                     for row, target in list(zip(rows, window[1:]))[first:]]
 
         for context in 30, 100, 200:
-            windows = [list(range(1, 101))[i:i + context] for i in range(0, 100, context)]
+            size = min(context, 100)  # what does not fill a last window is left out
+            windows = [list(range(1, 101))[i:i + size] for i in range(0, 101 - size, size)]
             for skip in False, True:
                 values = [x for w in windows for x in nll(w, len(w) // 2 if skip else 0)]
                 wanted = sum(values) / len(values)
@@ -241,6 +242,8 @@ class Program(unittest.TestCase):
                 self.assertAlmostEqual(float(line.split()[1]), math.exp(wanted), delta=1e-3 * math.exp(wanted))
         path.write_bytes(b"x")
         self.bad(INPUT, "found 1 tokens, too few to score one", "--ppl", path)
+        path.write_bytes(b"xy")
+        self.bad(INPUT, "found 2 tokens, too few to score one", "--ppl", path, "--ppl-skip-half")
         self.bad(MACHINE, "/nonexistent: cannot open", "--ppl", "/nonexistent")
         self.bad(USAGE, "--ppl: mode warm starts each token from the states of the one before",
                  "--ppl", path, "--mode", "warm")

@@ -1,4 +1,5 @@
-/* The list of weights at the end of a program: any bytes are read or refused, within their bounds. */
+/* The list of weights at the end of a program: any bytes are read or refused, within their bounds.
+ */
 #include "runtime/manifest.h"
 
 #include <stdlib.h>

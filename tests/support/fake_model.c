@@ -1,5 +1,5 @@
-/* tests/support/fake_model.c -- the hand-written model of fake_model.h. Linked with the runtime's archive
- * it is a program that lacks only its payload (fake_payload.c appends one). */
+/* tests/support/fake_model.c -- the hand-written model of fake_model.h. Linked with the runtime's
+ * archive it is a program that lacks only its payload (fake_payload.c appends one). */
 #include "fake_model.h"
 
 #include <stddef.h>
@@ -93,17 +93,11 @@ static void slow_step(SnlrtCtx *ctx, int64_t thread)
 
 static const SnlrtGraph graphs[FAKE_MODES] = {
 #define GRAPH(mode, decode_step, prefill_step, what, bits)                                         \
-    {.name = mode,                                                                                 \
-     .plan = "seq",                                                                                \
-     .exactness = what,                                                                            \
-     .decode = decode_step,                                                                        \
-     .prefill = prefill_step,                                                                      \
-     .prefill_block = FAKE_BLOCK,                                                                  \
-     .shared_bytes = SHARED_BYTES,                                                                 \
-     .private_bytes = PRIVATE_BYTES,                                                               \
-     .decode_barriers = 2,                                                                         \
-     .prefill_barriers = 2,                                                                        \
-     .flags = bits}
+    {                                                                                              \
+        .name = mode, .plan = "seq", .exactness = what, .decode = decode_step,                     \
+        .prefill = prefill_step, .prefill_block = FAKE_BLOCK, .shared_bytes = SHARED_BYTES,        \
+        .private_bytes = PRIVATE_BYTES, .decode_barriers = 2, .prefill_barriers = 2, .flags = bits \
+    }
     [FAKE_SEQ] = GRAPH("seq", seq_step, seq_step, "exact", 0),
     [FAKE_ALT] = GRAPH("alt", alt_step, alt_step, "rounds(\"test\")", 0),
     [FAKE_SLOW] = GRAPH("slow", slow_step, slow_step, "exact", 0),

@@ -2,7 +2,8 @@
  *
  *   fake_payload PROGRAM OUT SCRIPT [byte|none]     SCRIPT: the bytes that the model wants to say
  *
- * The byte tokenizer's blob, one weight, a manifest and the footer, as codegen/trailer.c would write. */
+ * The byte tokenizer's blob, one weight, a manifest and the footer, as codegen/trailer.c would
+ * write. */
 #include "fake_model.h"
 
 #include "runtime/tokenizer_blob.h"
@@ -72,10 +73,11 @@ int main(int argc, char **argv)
     put(out, blob, footer.tokenizer_bytes);
     footer.manifest_offset = footer.tokenizer_offset + footer.tokenizer_bytes;
     char manifest[256];
-    int length = snprintf(manifest, sizeof manifest,
-                          "{\"payload_id\": \"x\", \"weights\": [{\"name\": \"script\", \"rows\": 1, "
-                          "\"offset\": 0, \"bytes\": %" PRIu64 ", \"xxh3\": \"%016" PRIx64 "\"}]}\n",
-                          footer.weights_bytes, XXH3_64bits(weights, footer.weights_bytes));
+    int length =
+        snprintf(manifest, sizeof manifest,
+                 "{\"payload_id\": \"x\", \"weights\": [{\"name\": \"script\", \"rows\": 1, "
+                 "\"offset\": 0, \"bytes\": %" PRIu64 ", \"xxh3\": \"%016" PRIx64 "\"}]}\n",
+                 footer.weights_bytes, XXH3_64bits(weights, footer.weights_bytes));
     footer.manifest_bytes = (uint64_t)length;
     footer.magic = SNLRT_FOOTER_MAGIC;
     put(out, manifest, footer.manifest_bytes);

@@ -127,8 +127,7 @@ static void bad_lines_are_refused_with_a_reason(void **state)
         {{"--ids", "1", "--stop", "x"}, "--stop looks at text, and --ids gives none"},
         {{"--bench", "--logits", "f"},
          "--logits and --states work with a prompt, not with --ppl, --bench, --about and --verify"},
-        {{"--bench", "-p", "f"},
-         "a prompt has no use with --ppl, --bench, --about and --verify"},
+        {{"--bench", "-p", "f"}, "a prompt has no use with --ppl, --bench, --about and --verify"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         SnlrtOptions o;

@@ -95,13 +95,16 @@ static char *linear_text(SnlArena *arena, int f, int d, const char *format)
     const char *cast = *format ? snl_arena_printf(arena, "weight @q : %s[%d, %d] = cast(@w)\n",
                                                   format, f, d)
                                : "";
+    bool blocks = *format == 'q';
+    const char *quantize =
+        blocks ? snl_arena_printf(arena, "  %%i = cast %%x {to = q8_0} : q8_0[T, %d]\n", d) : "";
     return snl_arena_printf(arena,
                             "module @m\n"
                             "weight @w : f32[%d, %d] = source \"m\" \"w\"\n%s"
-                            "func @f(%%x: f32[T, %d]) -> f32[T, %d] {\n"
-                            "  %%y = linear %%x, @%s : f32[T, %d]\n"
+                            "func @f(%%x: f32[T, %d]) -> f32[T, %d] {\n%s"
+                            "  %%y = linear %%%s, @%s : f32[T, %d]\n"
                             "  return %%y\n}\n",
-                            f, d, cast, d, f, *format ? "q" : "w", f);
+                            f, d, cast, d, f, quantize, blocks ? "i" : "x", *format ? "q" : "w", f);
 }
 
 static void places_every_element_of_panels(void **state)
@@ -117,6 +120,47 @@ static void places_every_element_of_panels(void **state)
             assert_int_equal(p.payload.at[0].layout, SNL_LAYOUT_PANELS);
             assert_int_equal(p.payload.nbytes % 64, 0);
             check_panels(&p, p.payload.at[0].weight);
+        }
+}
+
+/* pack.h's block panels, in its own words: scale of (r, block), then integers without their offset. */
+static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t blocks, int64_t r, int64_t c)
+{
+    int64_t b = c / 32, i = c % 32, scale_bytes = (blocks * 32 + 63) / 64 * 64;
+    uint16_t bits;
+    memcpy(&bits, panel + b * 32 + r * 2, sizeof bits);
+    const uint8_t *lines = panel + scale_bytes;
+    int q;
+    if (dtype == SNL_Q8_0) {
+        q = lines[(b * 8 + i / 4) * 64 + r * 4 + i % 4] - 128;
+    } else {
+        uint8_t both = lines[(b * 4 + i % 16 / 4) * 64 + r * 4 + i % 4];
+        q = (i < 16 ? both & 15 : both >> 4) - 8;
+    }
+    return (float)q * snl_f16_to_f32(bits);
+}
+
+static void places_every_element_of_block_panels(void **state)
+{
+    Support *s = *state;
+    static const int sizes[][2] = {{1, 1}, {16, 32}, {17, 33}, {33, 96}, {5, 130}};
+    static const char *const formats[] = {"q8_0", "q4_0"};
+    for (size_t f = 0; f < 2; f++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+            int64_t rows = sizes[k][0], cols = sizes[k][1], blocks = (cols + 31) / 32;
+            Packed p;
+            pack(&p, s, linear_text(s->arena, (int)rows, (int)cols, formats[f]), NULL);
+            const SnlWeight *w = p.payload.at[0].weight;
+            int64_t panel_bytes = snl_panel_bytes(w->type->dtype, cols);
+            assert_int_equal(p.payload.nbytes, (rows + 15) / 16 * panel_bytes);
+            float *wanted = values(&p, w);
+            for (int64_t r = 0; r < (rows + 15) / 16 * 16; r++)
+                for (int64_t c = 0; c < blocks * 32; c++) {
+                    float want = r < rows && c < cols ? wanted[r * cols + c] : 0.0f;
+                    assert_close(block_element(w->type->dtype, p.bytes + r / 16 * panel_bytes,
+                                               blocks, r % 16, c),
+                                 want, 0, 0);
+                }
         }
 }
 
@@ -238,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         support_test(places_every_element_of_panels),
+        support_test(places_every_element_of_block_panels),
         support_test(places_every_element_across_blocks),
         support_test(keeps_the_order_of_first_use),
         support_test(stores_plain_weights_as_f32),

@@ -68,7 +68,8 @@ static void nan_never_wins(void **state)
     assert_int_equal(snlrt_argmax(logits, 3), 1);
     assert_int_equal(snlrt_argmax(all, 2), 0);
     float row[VOCAB] = {NAN, 1, NAN, NAN, NAN, NAN, NAN, NAN};
-    SnlrtSampler *sampler = create((SnlrtSampling){.temperature = 1, .top_p = 1, .repeat_penalty = 1});
+    SnlrtSampler *sampler =
+        create((SnlrtSampling){.temperature = 1, .top_p = 1, .repeat_penalty = 1});
     assert_int_equal(snlrt_sampler_next(sampler, row), 1);
     snlrt_sampler_destroy(sampler);
 }
@@ -76,7 +77,8 @@ static void nan_never_wins(void **state)
 static void rows_without_a_number_still_give_an_id(void **state)
 {
     (void)state;
-    SnlrtSampler *sampler = create((SnlrtSampling){.temperature = 1, .top_p = 0.5, .repeat_penalty = 1});
+    SnlrtSampler *sampler =
+        create((SnlrtSampling){.temperature = 1, .top_p = 0.5, .repeat_penalty = 1});
     float logits[VOCAB];
     for (int i = 0; i < VOCAB; i++) logits[i] = -INFINITY;
     assert_int_equal(snlrt_sampler_next(sampler, logits), 0);
@@ -89,7 +91,8 @@ static void temperature_one_draws_the_distribution(void **state)
 {
     (void)state;
     int counts[VOCAB];
-    count_draws((SnlrtSampling){.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 1}, counts);
+    count_draws((SnlrtSampling){.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 1},
+                counts);
     assert_share(counts[5], 0.4);
     assert_share(counts[1], 0.3);
     assert_share(counts[7], 0.2);
@@ -160,9 +163,10 @@ static void min_p_compares_with_the_best(void **state)
                 counts);
     assert_share(counts[1], 0.3 / 0.7);
     assert_int_equal(counts[7] + counts[2], 0);
-    count_draws((SnlrtSampling){.temperature = 1, .top_k = 3, .top_p = 1, .min_p = 0.6,
-                                .repeat_penalty = 1},
-                counts);
+    count_draws(
+        (SnlrtSampling){
+            .temperature = 1, .top_k = 3, .top_p = 1, .min_p = 0.6, .repeat_penalty = 1},
+        counts);
     assert_share(counts[1], 0.3 / 0.7);
     assert_int_equal(counts[7], 0);
 }

@@ -72,9 +72,9 @@ static void every_block_and_team_gives_the_same_rows(void **state)
         for (int64_t n_threads = 1; n_threads <= 3; n_threads++) {
             SnlrtSession *session = create(n_threads, blocks[b]);
             memset(g, 0, sizeof *g);
-            assert_int_equal(snlrt_session_run(session, tokens, N_TOKENS, SNLRT_RUN_ALL_ROWS, gather, g,
-                                               NULL),
-                             SNLRT_OK);
+            assert_int_equal(
+                snlrt_session_run(session, tokens, N_TOKENS, SNLRT_RUN_ALL_ROWS, gather, g, NULL),
+                SNLRT_OK);
             assert_int_equal(g->n_rows, N_TOKENS);
             for (int64_t t = 0; t < N_TOKENS; t++) {
                 for (int64_t v = 0; v < FAKE_VOCAB; v++)
@@ -82,7 +82,8 @@ static void every_block_and_team_gives_the_same_rows(void **state)
                 assert_true(g->h0[t][3] == (float)(10 * t + 3));
                 assert_true(g->h1[t][4] == (float)(100 * t + 11));
             }
-            assert_true(snlrt_session_logits(session)[9] == expected_logit(tokens, N_TOKENS - 1, 9));
+            assert_true(snlrt_session_logits(session)[9] ==
+                        expected_logit(tokens, N_TOKENS - 1, 9));
             snlrt_session_destroy(session);
         }
     }
@@ -97,8 +98,7 @@ static void last_row_alone_is_the_last_row(void **state)
     Gathered *g = calloc(1, sizeof *g);
     SnlrtSession *session = create(2, 0);
     assert_null(snlrt_session_logits(session));
-    assert_int_equal(
-        snlrt_session_run(session, tokens, N_TOKENS, 0, gather, g, NULL), SNLRT_OK);
+    assert_int_equal(snlrt_session_run(session, tokens, N_TOKENS, 0, gather, g, NULL), SNLRT_OK);
     assert_int_equal(g->n_rows, 1);
     assert_int_equal(g->n_tokens, N_TOKENS);
     for (int64_t v = 0; v < FAKE_VOCAB; v++)
@@ -114,8 +114,7 @@ static void reset_begins_again(void **state)
     fill_tokens(tokens);
     SnlrtSession *session = create(2, 4);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(snlrt_session_run(session, tokens, 10, 0, NULL, NULL, NULL),
-                         SNLRT_OK);
+        assert_int_equal(snlrt_session_run(session, tokens, 10, 0, NULL, NULL, NULL), SNLRT_OK);
         assert_int_equal(snlrt_session_pos(session), 10);
         assert_true(snlrt_session_logits(session)[5] == expected_logit(tokens, 9, 5));
         snlrt_session_reset(session);
@@ -133,9 +132,8 @@ static void sink_can_stop(void **state)
     Gathered *g = calloc(1, sizeof *g);
     g->stop_after = 2;
     SnlrtSession *session = create(1, 8);
-    assert_int_equal(
-        snlrt_session_run(session, tokens, N_TOKENS, 0, gather, g, NULL),
-        SNLRT_STOPPED);
+    assert_int_equal(snlrt_session_run(session, tokens, N_TOKENS, 0, gather, g, NULL),
+                     SNLRT_STOPPED);
     assert_int_equal(snlrt_session_pos(session), 16);
     assert_null(snlrt_session_logits(session)); /* those blocks had none */
     snlrt_session_destroy(session);
@@ -148,27 +146,21 @@ static void what_does_not_fit_is_refused_before_it_runs(void **state)
     SnlrtError err;
     int32_t tokens[FAKE_CONTEXT + 1] = {0};
     SnlrtSession *session = create(1, 0);
-    assert_int_equal(snlrt_session_run(session, tokens, FAKE_CONTEXT + 1, 0, NULL, NULL,
-                                       &err),
+    assert_int_equal(snlrt_session_run(session, tokens, FAKE_CONTEXT + 1, 0, NULL, NULL, &err),
                      SNLRT_INPUT);
     assert_string_equal(err.text,
                         "context full: 201 tokens at position 0, and there are 200 positions");
-    assert_int_equal(snlrt_session_run(session, tokens, 0, 0, NULL, NULL, &err),
-                     SNLRT_INPUT);
+    assert_int_equal(snlrt_session_run(session, tokens, 0, 0, NULL, NULL, &err), SNLRT_INPUT);
     tokens[3] = FAKE_VOCAB;
-    assert_int_equal(snlrt_session_run(session, tokens, 5, 0, NULL, NULL, &err),
-                     SNLRT_INPUT);
+    assert_int_equal(snlrt_session_run(session, tokens, 5, 0, NULL, NULL, &err), SNLRT_INPUT);
     assert_string_equal(err.text, "token id 256 (number 4): wanted 0 to 255, the vocabulary");
     tokens[3] = -1;
-    assert_int_equal(snlrt_session_run(session, tokens, 5, 0, NULL, NULL, &err),
-                     SNLRT_INPUT);
+    assert_int_equal(snlrt_session_run(session, tokens, 5, 0, NULL, NULL, &err), SNLRT_INPUT);
     assert_int_equal(snlrt_session_pos(session), 0);
     tokens[3] = 0;
-    assert_int_equal(
-        snlrt_session_run(session, tokens, FAKE_CONTEXT, 0, NULL, NULL, &err),
-        SNLRT_OK);
-    assert_int_equal(snlrt_session_run(session, tokens, 1, 0, NULL, NULL, &err),
-                     SNLRT_INPUT);
+    assert_int_equal(snlrt_session_run(session, tokens, FAKE_CONTEXT, 0, NULL, NULL, &err),
+                     SNLRT_OK);
+    assert_int_equal(snlrt_session_run(session, tokens, 1, 0, NULL, NULL, &err), SNLRT_INPUT);
     snlrt_session_destroy(session);
 }
 
@@ -205,10 +197,8 @@ static void smaller_context_is_the_limit(void **state)
         .model = &snlrt_model, .weights = (const uint8_t *)weights, .n_threads = 1, .context = 7};
     assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
     assert_int_equal(snlrt_session_context(session), 7);
-    assert_int_equal(snlrt_session_run(session, tokens, 8, 0, NULL, NULL, NULL),
-                     SNLRT_INPUT);
-    assert_int_equal(snlrt_session_run(session, tokens, 7, 0, NULL, NULL, NULL),
-                     SNLRT_OK);
+    assert_int_equal(snlrt_session_run(session, tokens, 8, 0, NULL, NULL, NULL), SNLRT_INPUT);
+    assert_int_equal(snlrt_session_run(session, tokens, 7, 0, NULL, NULL, NULL), SNLRT_OK);
     snlrt_session_destroy(session);
 }
 

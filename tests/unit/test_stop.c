@@ -20,8 +20,8 @@ static void assert_shown(const char *const *stops, size_t n_stops, const char *t
         snlrt_stopper_init(&stopper, stops, n_stops);
         for (size_t at = 0; at < strlen(text); at += n) {
             size_t left = strlen(text) - at;
-            assert_int_equal(snlrt_stopper_push(&stopper, text + at, left < n ? left : n, &out, NULL),
-                             SNLRT_OK);
+            assert_int_equal(
+                snlrt_stopper_push(&stopper, text + at, left < n ? left : n, &out, NULL), SNLRT_OK);
         }
         assert_int_equal(snlrt_stopper_finish(&stopper, &out, NULL), SNLRT_OK);
         assert_int_equal(stopper.stopped, stopped);

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Generated code under the sanitizers: clean as it is, and reported when a fault is planted.
+
+`compile --sanitize address` leaves zones that nothing may touch around every buffer; `--sanitize thread`
+sees what two threads do between two barriers. Two planted faults (the pass sabotage) show that the silence
+means something: a barrier that is gone, a store one element too far.
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from program import (DATA, MODELS, SCRATCH, SNLPC, Golden, check, compile_model, ids_text,  # noqa: E402
+                     main, run, skip)
+
+REPORT = {"address": b"ERROR: AddressSanitizer", "thread": b"WARNING: ThreadSanitizer: data race"}
+ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "exitcode=66:detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
+REDZONE = 64
+
+
+def works_here():
+    """A sanitized program needs clang's runtimes to link, and an address space they can live in."""
+    program = SCRATCH / "probe"
+    done = run([SNLPC, "compile", DATA / "llama", "-o", program, "-q", "--sanitize", "thread"], code=None)
+    if done.returncode:
+        skip(f"programs with a sanitizer do not link here: {done.stderr.decode().strip()}")
+    done = run([program, "--help"], code=None)
+    if b"FATAL: ThreadSanitizer" in done.stderr:
+        skip(f"the thread sanitizer does not run here: {done.stderr.decode().splitlines()[0]}")
+
+
+def run_all(program, ids, what, threads="2"):
+    """Decode and prefill; gives the first run that the sanitizer ended, or None."""
+    for block in "1", "7", "64":
+        done = subprocess.run([program, "--ids", ids_text(ids), "-n", "6", "--ignore-eos", "-t", threads, "--block",
+                               block], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+        if done.returncode != 0:
+            return done
+    return None
+
+
+def prompt(model):
+    golden = Golden(DATA / model)
+    return golden.ids(golden.cases["seq"], "tokens")
+
+
+def clean(model, kind):
+    program = compile_model(DATA / model, f"{model}-{kind}", "--sanitize", kind)
+    for threads in ("2", "3"):
+        done = run_all(program, prompt(model), kind, threads)
+        check(done is None, f"-t {threads}: {done and done.stderr.decode(errors='replace')[:4000]}")
+    program.unlink()
+
+
+def pipeline(kind):
+    """The usual one, as the compiler prints it, with room around buffers where the sanitizer wants it."""
+    text = run([SNLPC, "opt", "--print-pipeline"]).stdout.decode().strip()
+    check(text.endswith("plan-memory"), f"the usual pipeline ends otherwise: {text}")
+    return text + (f"{{redzone={REDZONE}}}" if kind == "address" else "")
+
+
+def planted(fault, kind, at):
+    text = f"{pipeline(kind)},sabotage{{kind={fault} at={at}}}"
+    program = compile_model(DATA / "llama", "sabotaged", "--sanitize", kind, "--pipeline", text)
+    done = run_all(program, prompt("llama"), kind)
+    program.unlink()
+    check(done is not None, f"nobody noticed: {text}")
+    check(done.returncode == 66 and REPORT[kind] in done.stderr,
+          f"ended with {done.returncode} and\n{done.stderr.decode(errors='replace')[:2000]}")
+
+
+def same_pipeline():
+    """Without a fault the spelt-out pipeline is clean too: what is reported above is the fault."""
+    for kind in "address", "thread":
+        program = compile_model(DATA / "llama", "spelt", "--sanitize", kind, "--pipeline", pipeline(kind))
+        done = run_all(program, prompt("llama"), kind)
+        check(done is None, f"{kind}: {done and done.stderr.decode(errors='replace')[:2000]}")
+
+
+works_here()
+full = bool(os.environ.get("SNL_FULL"))
+models = MODELS if full else ["llama", "nanochat-mhc", "nanochat-gqa"]
+stages = range(1, 8) if full else (1, 4)
+main([(f"{model}: {kind}", clean, model, kind) for model in models for kind in ("address", "thread")] +
+     [same_pipeline] +
+     [(f"a barrier removed after stage {at}", planted, "barrier", "thread", at) for at in stages] +
+     [(f"a store one element too far in stage {at}", planted, "store", "address", at) for at in stages])
