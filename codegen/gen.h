@@ -56,6 +56,9 @@ LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
 LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes);
 LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align);
 void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr);
+/* Tells the thread sanitizer (nobody else) of an access that it does not see by itself: vectors of more
+ * than 16 bytes, which snl_load and snl_store report, and masked ones. */
+void snl_note_access(SnlGen *g, LLVMValueRef ptr, LLVMValueRef nbytes, bool write);
 
 /* ---- arithmetic
  * ---------------------------------------------------------------------------------------- */

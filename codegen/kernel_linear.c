@@ -73,6 +73,16 @@ static LLVMValueRef masked(SnlGen *g, const char *name, LLVMTypeRef vec, LLVMVal
     return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->ctx, id, types, 2), f, args, n, "");
 }
 
+/* The lanes of a masked access, for the thread sanitizer: neighbours from max(first, c0). */
+static void note_masked(const SnlLinear *l, LLVMValueRef y, LLVMValueRef first)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef from = snl_max(g, first, l->c0);
+    LLVMValueRef to = snl_min(g, snl_add(g, first, snl_i64(g, SNL_LANES)), l->c1);
+    LLVMValueRef n = snl_max(g, snl_sub(g, to, from), snl_i64(g, 0));
+    snl_note_access(g, snl_offset(g, y, from, 4), snl_mul(g, n, snl_i64(g, 4)), true);
+}
+
 /* Results of panel `first / 16` for the token row that starts at y. Lanes outside [c0, c1) belong
  * to other threads or to nobody. */
 void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first)
@@ -93,6 +103,7 @@ void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVM
         snl_store(g, sum, ptr);
         return;
     }
+    note_masked(l, y, first);
     LLVMValueRef args[] = {sum, ptr, align, mask};
     masked(g, "llvm.masked.store", vec, args, 4);
 }

@@ -48,8 +48,29 @@ LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes)
     return nbytes == 0 ? ptr : snl_offset(g, ptr, snl_i64(g, nbytes), 1);
 }
 
+void snl_note_access(SnlGen *g, LLVMValueRef ptr, LLVMValueRef nbytes, bool write)
+{
+    if (g->sanitize != SNL_SANITIZE_THREAD) return;
+    const char *name = write ? "__tsan_write_range" : "__tsan_read_range";
+    LLVMTypeRef params[] = {g->ptr, g->i64}, type = LLVMFunctionType(g->void_, params, 2, 0);
+    LLVMValueRef f = LLVMGetNamedFunction(g->module, name), args[] = {ptr, nbytes};
+    if (!f) f = LLVMAddFunction(g->module, name, type);
+    LLVMBuildCall2(g->b, type, f, args, 2, "");
+}
+
+/* The thread sanitizer looks at accesses of up to 16 bytes; of wider ones it is told. */
+static void note_wide(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, bool write)
+{
+    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind) return;
+    LLVMTypeRef elem = LLVMGetElementType(type);
+    unsigned bytes = elem == g->f32 || elem == g->i32 ? 4 : elem == g->i8 ? 1 : 2;
+    bytes *= LLVMGetVectorSize(type);
+    if (bytes > 16) snl_note_access(g, ptr, snl_i64(g, bytes), write);
+}
+
 LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align)
 {
+    note_wide(g, type, ptr, false);
     LLVMValueRef v = LLVMBuildLoad2(g->b, type, ptr, "");
     LLVMSetAlignment(v, align);
     return v;
@@ -62,6 +83,7 @@ LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes)
 
 void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr)
 {
+    note_wide(g, LLVMTypeOf(value), ptr, true);
     LLVMSetAlignment(LLVMBuildStore(g->b, value, ptr), 4);
 }
 

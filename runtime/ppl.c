@@ -5,13 +5,11 @@
  * of each window's first token. Caches are reset between windows, and every token of a window but
  * its first is scored, so that
  *
- *     perplexity = exp(- sum over scored tokens of ln p(token | the window before it) / their
- * number)
+ *     perplexity = exp(- mean over scored tokens of ln p(token | the window before it))
  *
  * --ppl-skip-half scores the second half of each window only. Tokens that do not fill a last window
- * are left out, unless it is the only one. These are the windows of llama.cpp's perplexity tool, so
- * that
- * --ppl-skip-half gives its numbers. */
+ * are left out, unless it is the only one. These are the windows of llama.cpp's perplexity tool,
+ * and with --ppl-skip-half its numbers. */
 #include "runtime/program.h"
 
 #include <inttypes.h>

@@ -123,8 +123,7 @@ static int32_t draw(const Candidate *candidates, size_t n, double unit)
     return candidates[n - 1].id;
 }
 
-/* Top-k, then top-p as a share of what it left, then min-p. The kept ones are
- * candidates[result..n). */
+/* Top-k, then top-p as a share of what it left, then min-p. Keeps candidates[result..n). */
 static size_t cut(const SnlrtSampling *o, Candidate *candidates, size_t n, double total)
 {
     size_t first, k = (size_t)o->top_k;
@@ -147,8 +146,7 @@ static int32_t sample(SnlrtSampler *s, const float *logits)
     const SnlrtSampling *o = &s->sampling;
     bool ordered = o->top_k > 0 || o->top_p < 1.0;
     double total, unit = random_unit(s->random);
-    /* min-p compares with the best one, which stays: where nothing else cuts, no order is needed.
-     */
+    /* min-p compares with the best one, which stays: without other cuts no order is needed. */
     size_t n = collect(s, logits, ordered ? 0.0 : o->min_p, &total);
     size_t first = ordered ? cut(o, s->candidates, n, total) : 0;
     return draw(s->candidates + first, n - first, unit);

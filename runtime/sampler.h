@@ -3,8 +3,8 @@
  * Temperature 0 (the default) takes the largest logit; of equal ones, the lowest id. Otherwise, in
  * this order: repeat penalty, temperature, softmax, top-k, top-p, min-p, draw. Candidates are
  * ordered by descending logit, then ascending id, and the generator is our own (xoshiro256**), so
- * the same seed and the same logits give the same tokens everywhere. NaN counts as minus infinity.
- */
+ * the same seed and the same logits give the same tokens everywhere. NaN counts as minus
+ * infinity. */
 #ifndef SNLRT_SAMPLER_H
 #define SNLRT_SAMPLER_H
 
@@ -17,12 +17,12 @@
 enum { SNLRT_REPEAT_WINDOW = 64 }; /* the penalty looks at this many latest tokens */
 
 typedef struct SnlrtSampling {
-    double temperature;    /* >= 0; 0: greedy */
-    int64_t top_k;         /* the k most probable; 0: all */
-    double top_p;          /* the fewest that together reach p; 1: all */
-    double min_p;          /* at least this fraction of the most probable; 0: all */
-    double repeat_penalty; /* > 0; logits of recent tokens: divided by it if positive, else
-                              multiplied */
+    double temperature; /* >= 0; 0: greedy */
+    int64_t top_k;      /* the k most probable; 0: all */
+    double top_p;       /* the fewest that together reach p; 1: all */
+    double min_p;       /* at least this fraction of the most probable; 0: all */
+    /* > 0; logits of recent tokens are divided by it if positive, else multiplied */
+    double repeat_penalty;
     uint64_t seed;
 } SnlrtSampling;
 

@@ -19,8 +19,7 @@ typedef struct SnlrtSessionOptions {
     int64_t graph;           /* index of the mode */
     int64_t n_threads;
     int64_t context; /* positions, up to the compiled ones; 0: those */
-    int64_t
-        block; /* tokens per prefill call, up to the compiled block; 0: that; 1: token by token */
+    int64_t block;   /* tokens per prefill call, up to the compiled block; 0: that; 1: one by one */
 } SnlrtSessionOptions;
 
 SnlrtStatus snlrt_session_create(const SnlrtSessionOptions *options, SnlrtSession **out,

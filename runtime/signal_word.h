@@ -16,9 +16,8 @@
 #include <stdint.h>
 
 typedef struct SnlrtSignalWord {
-    _Alignas(128) _Atomic uint32_t value; /* futex word; its own pair of cache lines */
-    _Alignas(128) _Atomic uint32_t
-        n_sleepers; /* on another one: raising reads it, and it rarely changes */
+    _Alignas(128) _Atomic uint32_t value;      /* futex word; its own pair of cache lines */
+    _Alignas(128) _Atomic uint32_t n_sleepers; /* elsewhere: raising reads what rarely changes */
 } SnlrtSignalWord;
 
 typedef enum SnlrtFence {

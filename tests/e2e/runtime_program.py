@@ -362,7 +362,8 @@ class Program(unittest.TestCase):
         empty = pathlib.Path(self.folder) / "empty"
         empty.mkdir(exist_ok=True)
         done = subprocess.run(["env", "-i", self.prog, "-p", "x", "-n", "3"], cwd=empty, timeout=60,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
         self.assertEqual(done.stdout, continuation(1, 3))
         self.assertEqual(list(empty.iterdir()), [])
 
@@ -371,7 +372,8 @@ class Program(unittest.TestCase):
         (pathlib.Path(self.folder) / "link").symlink_to(self.prog)
         done = subprocess.run(["strange name", "-p", "x", "-n", "3"],
                               executable=f"{self.folder}/link", timeout=60,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
         self.assertEqual(done.stdout, continuation(1, 3))
 
 

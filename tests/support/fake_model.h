@@ -1,12 +1,10 @@
 /* tests/support/fake_model.h -- a model written by hand in C, as codegen would emit one.
  *
- * Its weights are a script: a list of token ids. After the token at position p it wants script[p +
- * 1] (modulo the length) by a wide margin; what it thinks of the other ids depends on all tokens so
- * far, through its caches and workspace, so that a wrong block, barrier or position shows in the
- * logits.
+ * Its weights are a script of n token ids. After the token at position p it wants the id at p + 1
+ * (modulo n) by a wide margin; what it thinks of the other ids depends on all tokens so far,
+ * through its caches and workspace, so that a wrong block, barrier or position shows in the logits:
  *
- *   logits[v] = (v == script[(p + 1) % n] ? 20 : 0) + ((sum of tokens 0..p) * (v + 1) % 97) / 97 +
- * bias
+ *   logits[v] = (v == script[(p + 1) % n] ? 20 : 0) + (sum(tokens 0..p) * (v + 1) % 97) / 97 + bias
  *
  * Modes: "seq"; "alt" with bias 1 everywhere; "slow", which takes 2 ms a call; "prompt", whose
  * prefill is a function of its own with bias 1; "warm", the same but marked as warm. Outputs "h.0"
