@@ -377,11 +377,15 @@ static void emit_cast(Step *s, SnlOpGen *o)
         emit_eltwise(s, o);
         return;
     }
-    SnlRange r = {0};
-    row_range(s, &o->p, &r);
-    for (size_t m = 0; m < (size_t)snl_type_members(y->type); m++)
+    SnlGen *g = s->g;
+    size_t members = (size_t)snl_type_members(y->type);
+    for (size_t m = 0; m < members; m++) {
+        SnlRange r = column_range(s, &o->p, m, members, snl_type_width(y->type));
+        LLVMValueRef mine = LLVMBuildICmp(g->b, LLVMIntSLT, r.c0, r.c1, ""); /* all columns or none */
+        r.r1 = LLVMBuildSelect(g->b, mine, r.r1, r.r0, "");
         snl_kernel_quantize(o, member_place(o, snl_in(o->op, 0), o->in[0], m),
                             member_place(o, y, o->out, m), r);
+    }
 }
 
 static void emit_mix(Step *s, SnlOpGen *o)

@@ -191,6 +191,20 @@ static SnlPlacement split_local(SnlScheduler *s, SnlOp *op)
                  : snl_split_by_grain(width, SNL_PANEL_GRAIN, inner);
 }
 
+/* Row elements up to which every thread norms all members for itself; beyond, threads share the members
+ * out and meet at a barrier (about 100 ns). */
+enum { SMALL_MEMBERS = 4096 };
+
+/* Ops that need whole rows, one for each member. */
+static SnlPlacement split_rows_of_members(const SnlScheduler *s, const SnlOp *op)
+{
+    const SnlType *type = op->out[0]->type;
+    bool shared_out = snl_is_decode(s) && snl_type_members(type) > 1 &&
+                      snl_type_row_elems(type) > SMALL_MEMBERS;
+    return shared_out ? snl_split_by_grain(snl_type_width(type), snl_type_width(type), false)
+                      : whole(s);
+}
+
 /* Ops that work head by head. */
 static SnlPlacement split_heads(const SnlScheduler *s, const SnlOp *op)
 {
@@ -225,7 +239,7 @@ SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
     case SNL_OP_ROPE:
         return split_heads(s, op);
     case SNL_OP_RMS_NORM:
-        return needs_whole_row(op) ? whole(s) : split_heads(s, op);
+        return needs_whole_row(op) ? split_rows_of_members(s, op) : split_heads(s, op);
     case SNL_OP_ATTENTION:
         return split_attention(s, op);
     case SNL_OP_KV_WRITE:
@@ -234,7 +248,7 @@ SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
     case SNL_OP_SHIFT:
         return whole(s);
     case SNL_OP_CAST:
-        return is_quantize(op) ? whole(s) : split_local(s, op);
+        return is_quantize(op) ? split_rows_of_members(s, op) : split_local(s, op);
     case SNL_OP_ROW_WRITE:
         return (SnlPlacement){.split = SNL_SPLIT_ONE};
     default:

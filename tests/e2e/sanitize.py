@@ -64,7 +64,8 @@ def pipeline(kind):
 def planted(fault, kind, at):
     text = f"{pipeline(kind)},sabotage{{kind={fault} at={at}}}"
     program = compile_model(DATA / "llama", "sabotaged", "--sanitize", kind, "--pipeline", text)
-    done = run_all(program, prompt("llama"), kind)
+    # Long enough to fill a block of 64: buffers have room for one, and the fault shows at their end.
+    done = run_all(program, (prompt("llama") * 4)[:90], kind)
     program.unlink()
     check(done is not None, f"nobody noticed: {text}")
     check(done.returncode == 66 and REPORT[kind] in done.stderr,

@@ -1,0 +1,47 @@
+/* compiler/driver/eval_measure.h -- what a plan costs and keeps: the numbers of `snlpc eval`.
+ *
+ * Graph 0 of the program is the sequential one; every other graph is compared with it. */
+#ifndef SNL_DRIVER_EVAL_MEASURE_H
+#define SNL_DRIVER_EVAL_MEASURE_H
+
+#include "compiler/driver/eval_program.h"
+
+typedef struct SnlEvalText {
+    SnlrtIds begin; /* ids that the tokenizer puts before a text */
+    SnlrtIds ids;
+} SnlEvalText;
+
+/* Reads and encodes `path`; keeps at most max_tokens (0: all). At least 2 tokens. */
+SnlStatus snl_eval_text_read(const SnlEvalProgram *program, const char *path, int64_t max_tokens,
+                             SnlEvalText *out);
+void snl_eval_text_deinit(SnlEvalText *text);
+
+/* One graph's numbers. */
+typedef struct SnlEvalResult {
+    /* text */
+    double nll;    /* sum of -ln p(token) */
+    double kl;     /* sum of KL(sequential || plan), nats */
+    int64_t agree; /* positions with the sequential most probable token */
+    int64_t n_scored, n_windows;
+    /* greedy texts: tokens until the first one that differs */
+    int64_t greedy_equal, greedy_most; /* sum, and what it is at most */
+    int64_t n_greedy;
+    /* medians of seconds per token; 0: not measured */
+    double decode_seconds, prefill_seconds;
+    int64_t n_decode, n_prefill; /* tokens of a run */
+    int n_runs;
+} SnlEvalResult;
+
+/* Perplexity, KL and agreement: windows that do not overlap, of `context` tokens each, caches reset, the
+ * beginning token first when the tokenizer adds one, every next token scored (skip_half: those of the
+ * second half). */
+SnlStatus snl_eval_score(const SnlEvalProgram *program, const SnlEvalText *text, bool skip_half,
+                         SnlEvalResult *results);
+/* Greedy continuations of n_prompts pieces of the text, length tokens each. */
+SnlStatus snl_eval_greedy(const SnlEvalProgram *program, const SnlEvalText *text, int64_t n_prompts,
+                          int64_t length, SnlEvalResult *results);
+/* Decode and prefill time: all graphs in turn, several rounds, medians. */
+SnlStatus snl_eval_time(const SnlEvalProgram *program, const SnlEvalText *text,
+                        SnlEvalResult *results);
+
+#endif

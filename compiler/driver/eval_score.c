@@ -1,0 +1,242 @@
+/* compiler/driver/eval_score.c -- what the plans make of a text: perplexity, divergence, agreement, and
+ * greedy continuations.
+ *
+ * All graphs go through the text together, a block at a time, so that the sequential logits of one block
+ * are all that is kept. Default caches give every split of a text the same result; graphs with a prompt
+ * function of their own (prefill=seq) go token by token, as in generation. */
+#include "compiler/driver/eval_measure.h"
+
+#include "compiler/driver/progress.h"
+#include "ir/base/file.h"
+#include "runtime/sampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 64, GREEDY_PROMPT = 32 };
+
+/* ---- the text --------------------------------------------------------------------------------------- */
+
+static SnlStatus encode(const SnlEvalProgram *p, const char *path, const char *text, size_t n,
+                        unsigned flags, SnlrtIds *out)
+{
+    int code = snlrt_tokenizer_encode(p->tokenizer, text, n, flags, out);
+    if (code == SNLRT_TOKEN_OK) return SNL_OK;
+    return snl_error_at(p->c.diag, code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_FORMAT, path,
+                        "%s", snlrt_tokenizer_error(p->tokenizer));
+}
+
+SnlStatus snl_eval_text_read(const SnlEvalProgram *p, const char *path, int64_t max_tokens,
+                             SnlEvalText *out)
+{
+    *out = (SnlEvalText){0};
+    if (snlrt_tokenizer_kind(p->tokenizer) == SNLRT_TOKENIZER_NONE)
+        return snl_error_at(p->c.diag, SNL_E_UNSUPPORTED, p->c.options->model,
+                            "the model has no tokenizer, so a text means nothing to it");
+    SnlFile file;
+    SNL_TRY(snl_file_map(p->c.arena, path, p->c.diag, &file));
+    SnlStatus status = encode(p, path, "", 0, SNLRT_ENCODE_TEMPLATE, &out->begin);
+    if (status == SNL_OK)
+        status = encode(p, path, (const char *)file.bytes, file.size, 0, &out->ids);
+    snl_file_unmap(&file);
+    SNL_TRY(status);
+    if (max_tokens > 0 && out->ids.n > (size_t)max_tokens) out->ids.n = (size_t)max_tokens;
+    int64_t context = snlrt_session_context(p->session[0]);
+    if (context < 2 || (int64_t)out->begin.n + 1 >= context)
+        return snl_error_at(p->c.diag, SNL_E_USAGE, "--context",
+                            "found %lld positions, too few to score a token", (long long)context);
+    if (out->ids.n >= 2) return SNL_OK;
+    return snl_error_at(p->c.diag, SNL_E_FORMAT, path, "found %zu tokens, too few to score one",
+                        out->ids.n);
+}
+
+void snl_eval_text_deinit(SnlEvalText *text)
+{
+    snlrt_ids_deinit(&text->begin);
+    snlrt_ids_deinit(&text->ids);
+}
+
+/* ---- rows of logits --------------------------------------------------------------------------------- */
+
+/* ln of the sum of exponentials. */
+static double log_sum(const float *row, int64_t n)
+{
+    double max = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        if ((double)row[i] > max) max = (double)row[i];
+    for (int64_t i = 0; i < n; i++) sum += exp((double)row[i] - max);
+    return log(sum) + max;
+}
+
+/* sum p (ln p - ln q), p of `a` and q of `b` */
+static double divergence(const float *a, const float *b, double log_a, double log_b, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double ln_p = (double)a[i] - log_a, ln_q = (double)b[i] - log_b;
+        sum += exp(ln_p) * (ln_p - ln_q);
+    }
+    return sum;
+}
+
+/* ---- windows ---------------------------------------------------------------------------------------- */
+
+typedef struct Scorer {
+    const SnlEvalProgram *p;
+    int64_t vocab, n_graphs;
+    int32_t *window; /* [context] */
+    int64_t n_window, first_scored;
+    float *sequential; /* [BLOCK, vocab]: rows of the present block */
+    double *log_sums;  /* [BLOCK] of them */
+    int32_t *best;     /* [BLOCK] of them */
+    int64_t block_begin;
+    int64_t graph;
+    SnlEvalResult *results;
+} Scorer;
+
+static void score_row(Scorer *s, int64_t row, const float *logits)
+{
+    SnlEvalResult *r = &s->results[s->graph];
+    int64_t at = row - s->block_begin;
+    const float *sequential = s->sequential + at * s->vocab;
+    double sum = log_sum(logits, s->vocab);
+    int32_t best = snlrt_argmax(logits, s->vocab);
+    if (s->graph == 0) {
+        memcpy(s->sequential + at * s->vocab, logits, (size_t)s->vocab * sizeof *logits);
+        s->log_sums[at] = sum;
+        s->best[at] = best;
+    }
+    r->nll += sum - (double)logits[s->window[row + 1]];
+    if (s->graph != 0) r->kl += divergence(sequential, logits, s->log_sums[at], sum, s->vocab);
+    r->agree += best == s->best[at];
+    r->n_scored++;
+}
+
+static SnlrtStatus take_block(void *user, const SnlrtBlock *block, SnlrtError *err)
+{
+    (void)err;
+    Scorer *s = user;
+    for (int64_t i = 0; i < block->n_rows; i++)
+        if (block->first_row + i >= s->first_scored)
+            score_row(s, block->first_row + i, block->logits + i * s->vocab);
+    return SNLRT_OK;
+}
+
+static SnlStatus score_window(Scorer *s)
+{
+    const SnlEvalProgram *p = s->p;
+    for (int64_t g = 0; g < s->n_graphs; g++) {
+        snlrt_session_reset(p->session[g]);
+        s->results[g].n_windows++;
+    }
+    for (int64_t at = 0; at < s->n_window - 1; at += BLOCK) {
+        int64_t n = s->n_window - 1 - at < BLOCK ? s->n_window - 1 - at : BLOCK;
+        s->block_begin = at;
+        for (s->graph = 0; s->graph < s->n_graphs; s->graph++) {
+            SnlrtError err = {""};
+            SnlrtStatus status =
+                snlrt_session_run(p->session[s->graph], s->window + at, n,
+                                  SNLRT_RUN_ALL_ROWS | SNLRT_RUN_TEXT, take_block, s, &err);
+            SNL_TRY(snl_eval_report(status, &err, p->model->graphs[s->graph].name, p->c.diag));
+        }
+    }
+    return SNL_OK;
+}
+
+/* The window that begins with token `at` of the text; how many of its tokens it takes. */
+static int64_t fill_window(Scorer *s, const SnlEvalText *text, int64_t at, int64_t context)
+{
+    int64_t n_begin = (int64_t)text->begin.n, room = context - n_begin;
+    int64_t left = (int64_t)text->ids.n - at, taken = left < room ? left : room;
+    if (n_begin) memcpy(s->window, text->begin.at, text->begin.n * sizeof *s->window);
+    memcpy(s->window + n_begin, text->ids.at + at, (size_t)taken * sizeof *s->window);
+    s->n_window = n_begin + taken;
+    return taken;
+}
+
+SnlStatus snl_eval_score(const SnlEvalProgram *p, const SnlEvalText *text, bool skip_half,
+                         SnlEvalResult *results)
+{
+    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)text->ids.n;
+    Scorer s = {.p = p, .vocab = p->model->vocab, .n_graphs = p->model->n_graphs, .results = results};
+    s.window = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)context);
+    s.sequential = SNL_NEW_ARRAY(p->c.arena, float, (size_t)(BLOCK * s.vocab));
+    s.log_sums = SNL_NEW_ARRAY(p->c.arena, double, BLOCK);
+    s.best = SNL_NEW_ARRAY(p->c.arena, int32_t, BLOCK);
+    SnlProgressBar bar = snl_progress_bar("text");
+    SnlStatus status = SNL_OK;
+    for (int64_t at = 0; at < n && status == SNL_OK;) {
+        at += fill_window(&s, text, at, context);
+        if (s.n_window < 2) continue; /* a last token alone: nothing comes before it */
+        s.first_scored = skip_half ? s.n_window / 2 : 0;
+        status = score_window(&s);
+        snl_progress_draw(&bar, at, n);
+    }
+    snl_progress_end(&bar);
+    return status;
+}
+
+/* ---- greedy texts ----------------------------------------------------------------------------------- */
+
+typedef struct Greedy {
+    const SnlEvalProgram *p;
+    int32_t *prompt;
+    int64_t n_prompt, length;
+    int32_t *sequential; /* [length] */
+} Greedy;
+
+/* Tokens that graph `g` generates like the sequential one, at most `length`; graph 0 sets them. */
+static SnlStatus continue_text(Greedy *y, int64_t g, int64_t *out_equal)
+{
+    SnlrtSession *session = y->p->session[g];
+    SnlrtError err = {""};
+    snlrt_session_reset(session);
+    SnlrtStatus status = snlrt_session_run(session, y->prompt, y->n_prompt, 0, NULL, NULL, &err);
+    *out_equal = 0;
+    for (int64_t i = 0; status == SNLRT_OK && i < y->length; i++) {
+        int32_t id = snlrt_argmax(snlrt_session_logits(session), y->p->model->vocab);
+        if (g == 0) y->sequential[i] = id;
+        if (id != y->sequential[i]) break;
+        ++*out_equal;
+        if (i + 1 < y->length)
+            status = snlrt_session_run(session, &id, 1, SNLRT_RUN_TEXT, NULL, NULL, &err);
+    }
+    return snl_eval_report(status, &err, y->p->model->graphs[g].name, y->p->c.diag);
+}
+
+static void fill_prompt(Greedy *y, const SnlEvalText *text, int64_t begin)
+{
+    int64_t n_begin = (int64_t)text->begin.n;
+    if (n_begin) memcpy(y->prompt, text->begin.at, text->begin.n * sizeof *y->prompt);
+    memcpy(y->prompt + n_begin, text->ids.at + begin,
+           (size_t)(y->n_prompt - n_begin) * sizeof *y->prompt);
+}
+
+SnlStatus snl_eval_greedy(const SnlEvalProgram *p, const SnlEvalText *text, int64_t n_prompts,
+                          int64_t length, SnlEvalResult *results)
+{
+    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)text->ids.n;
+    int64_t n_begin = (int64_t)text->begin.n, own = n < GREEDY_PROMPT ? n : GREEDY_PROMPT;
+    if (own > context / 2 - n_begin) own = context / 2 - n_begin;
+    if (own < 1) own = 1;
+    Greedy y = {.p = p, .n_prompt = n_begin + own, .length = length};
+    if (y.length > context - y.n_prompt + 1) y.length = context - y.n_prompt + 1;
+    y.prompt = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)y.n_prompt);
+    y.sequential = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)y.length);
+    SnlProgressBar bar = snl_progress_bar("greedy");
+    SnlStatus status = SNL_OK;
+    for (int64_t i = 0; i < n_prompts && status == SNL_OK; i++) {
+        fill_prompt(&y, text, (n - own) * i / n_prompts);
+        for (int64_t g = 0; g < p->model->n_graphs && status == SNL_OK; g++) {
+            int64_t equal = 0;
+            status = continue_text(&y, g, &equal);
+            results[g].greedy_equal += equal;
+            results[g].greedy_most += y.length;
+            results[g].n_greedy++;
+        }
+        snl_progress_draw(&bar, i + 1, n_prompts);
+    }
+    snl_progress_end(&bar);
+    return status;
+}

@@ -1,0 +1,130 @@
+/* compiler/driver/eval_time.c -- how long plans take, side by side: every round runs each graph once, so
+ * that what the machine does meanwhile meets all of them; the median of the rounds counts. */
+#include "compiler/driver/eval_measure.h"
+
+#include "compiler/driver/progress.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { N_PROMPT = 8, N_DECODE = 96, N_PREFILL = 512, MIN_ROUNDS = 3, MAX_ROUNDS = 25 };
+static const double most_seconds = 8.0; /* for all rounds, if MIN_ROUNDS allow it */
+
+typedef struct Timer {
+    const SnlEvalProgram *p;
+    const int32_t *ids;
+    int64_t n_prompt, n_decode, n_prefill;
+    double (*decode)[MAX_ROUNDS], (*prefill)[MAX_ROUNDS]; /* by graph */
+} Timer;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* The threads of the graph before give up waiting for work. */
+static void let_others_sleep(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+}
+
+static SnlrtStatus run(Timer *t, int64_t g, int64_t n, unsigned flags, SnlrtError *err)
+{
+    SnlrtSession *session = t->p->session[g];
+    return snlrt_session_run(session, t->ids + snlrt_session_pos(session), n, flags, NULL, NULL, err);
+}
+
+/* The same tokens for every graph: those of the text. */
+static SnlrtStatus decode(Timer *t, int64_t g, double *out, SnlrtError *err)
+{
+    snlrt_session_reset(t->p->session[g]);
+    SNLRT_TRY(run(t, g, t->n_prompt, 0, err));
+    double begin = now();
+    for (int64_t i = 0; i < t->n_decode; i++) SNLRT_TRY(run(t, g, 1, SNLRT_RUN_TEXT, err));
+    *out = (now() - begin) / (double)t->n_decode;
+    return SNLRT_OK;
+}
+
+static SnlrtStatus prefill(Timer *t, int64_t g, double *out, SnlrtError *err)
+{
+    snlrt_session_reset(t->p->session[g]);
+    double begin = now();
+    SNLRT_TRY(run(t, g, t->n_prefill, 0, err));
+    *out = (now() - begin) / (double)t->n_prefill;
+    return SNLRT_OK;
+}
+
+static SnlStatus round_of_all(Timer *t, int round)
+{
+    const SnlEvalProgram *p = t->p;
+    for (int64_t g = 0; g < p->model->n_graphs; g++) {
+        SnlrtError err = {""};
+        let_others_sleep();
+        SnlrtStatus status = decode(t, g, &t->decode[g][round], &err);
+        if (status == SNLRT_OK) status = prefill(t, g, &t->prefill[g][round], &err);
+        SNL_TRY(snl_eval_report(status, &err, p->model->graphs[g].name, p->c.diag));
+    }
+    return SNL_OK;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *at, int n)
+{
+    qsort(at, (size_t)n, sizeof *at, compare);
+    return n % 2 ? at[n / 2] : (at[n / 2 - 1] + at[n / 2]) / 2;
+}
+
+static SnlStatus all_rounds(Timer *t, int *out_rounds)
+{
+    SnlProgressBar bar = snl_progress_bar("time");
+    SnlStatus status = round_of_all(t, 0); /* brings in pages; forgotten */
+    double begin = now();
+    int n = 0;
+    while (status == SNL_OK && n < MAX_ROUNDS) {
+        double spent = now() - begin;
+        if (n >= MIN_ROUNDS && spent + spent / n > most_seconds) break;
+        status = round_of_all(t, n++);
+        snl_progress_draw(&bar, n, MAX_ROUNDS);
+    }
+    snl_progress_end(&bar);
+    *out_rounds = n;
+    return status;
+}
+
+/* Tokens to run over, repeated when the text is short. */
+static const int32_t *tokens_of(const SnlEvalProgram *p, const SnlEvalText *text, int64_t n)
+{
+    int32_t *ids = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)n);
+    for (int64_t i = 0; i < n; i++) ids[i] = text->ids.at[(size_t)i % text->ids.n];
+    return ids;
+}
+
+SnlStatus snl_eval_time(const SnlEvalProgram *p, const SnlEvalText *text, SnlEvalResult *results)
+{
+    int64_t context = snlrt_session_context(p->session[0]);
+    size_t n_graphs = (size_t)p->model->n_graphs;
+    Timer t = {.p = p, .ids = tokens_of(p, text, context)};
+    t.n_prompt = context - 1 < N_PROMPT ? context - 1 : N_PROMPT;
+    t.n_decode = context - t.n_prompt < N_DECODE ? context - t.n_prompt : N_DECODE;
+    t.n_prefill = context < N_PREFILL ? context : N_PREFILL;
+    t.decode = snl_arena_array(p->c.arena, n_graphs, sizeof *t.decode);
+    t.prefill = snl_arena_array(p->c.arena, n_graphs, sizeof *t.prefill);
+    int rounds = 0;
+    SNL_TRY(all_rounds(&t, &rounds));
+    for (size_t g = 0; g < n_graphs; g++) {
+        results[g].decode_seconds = median(t.decode[g], rounds);
+        results[g].prefill_seconds = median(t.prefill[g], rounds);
+        results[g].n_decode = t.n_decode;
+        results[g].n_prefill = t.n_prefill;
+        results[g].n_runs = rounds;
+    }
+    return SNL_OK;
+}
