@@ -365,7 +365,8 @@ static void emit_eltwise(Step *s, SnlOpGen *o)
         for (size_t i = 0; i < op->n_in; i++) ins[i] = member_place(o, snl_in(op, i), o->ins[i], m);
         if (op->code == SNL_OP_STACK) ins[0] = ins[m];
         part.out = member_place(o, op->out[0], o->out, m);
-        snl_kernel_eltwise(&part, column_range(s, &o->p, m, members, snl_type_width(type)));
+        /* Words are columns, but for a stack of rows in blocks, which is copied word by word. */
+        snl_kernel_eltwise(&part, column_range(s, &o->p, m, members, snl_member_words(type)));
     }
 }
 

@@ -147,13 +147,14 @@ static SnlStatus infer_norm(const SnlInfer *x)
     return result(x, SNL_F32, rank3, M, snl_type_width(t));
 }
 
-/* Rows, or rows in blocks (q8_0): what a linear takes. */
-static SnlStatus linear_rows(const SnlInfer *x, size_t i, const SnlType **out)
+/* Rows, or rows in blocks (q8_0): what a linear takes, and what carries members to it. */
+static SnlStatus rows_or_blocks(const SnlInfer *x, size_t i, bool members, const SnlType **out)
 {
     const SnlType *t = snl_in(x->op, i)->type;
     *out = t;
-    bool blocks = t->dtype == SNL_Q8_0 && snl_type_has_t(t) && (t->rank == 2 || t->rank == 3);
-    return blocks ? SNL_OK : rows(x, i, true, out);
+    bool blocks = t->dtype == SNL_Q8_0 && snl_type_has_t(t);
+    if (blocks && (t->rank == 2 || (members && t->rank == 3))) return SNL_OK;
+    return rows(x, i, members, out);
 }
 
 /* [T, (M,) D], [F, D]* -> [T, (M,) F] */
@@ -163,7 +164,7 @@ static SnlStatus infer_linear(const SnlInfer *x)
     const SnlType *t, *w = snl_op_weight(op, 0)->type;
     bool rank3, reduce = snl_attr_flag(&op->attrs, "reduce");
     int64_t M;
-    SNL_TRY(linear_rows(x, 0, &t));
+    SNL_TRY(rows_or_blocks(x, 0, true, &t));
     if (w->rank != 2)
         return snl_infer_fail(x, SNL_E_SHAPE, "'@%s': found %s, wanted shape [F, D]",
                               snl_op_weight(op, 0)->name, snl_infer_text(x, w));
@@ -414,7 +415,7 @@ static SnlStatus infer_member(const SnlInfer *x)
 {
     const SnlType *t;
     int64_t index = snl_attr_int(&x->op->attrs, "index", 0);
-    SNL_TRY(rows(x, 0, true, &t));
+    SNL_TRY(rows_or_blocks(x, 0, true, &t));
     if (t->rank != 3)
         return snl_infer_fail(x, SNL_E_TYPE, "operand 0: found %s, wanted f32[T, M, D]",
                               snl_infer_text(x, t));
@@ -428,9 +429,9 @@ static SnlStatus infer_member(const SnlInfer *x)
 static SnlStatus infer_stack(const SnlInfer *x)
 {
     const SnlType *t, *first;
-    SNL_TRY(rows(x, 0, false, &first));
+    SNL_TRY(rows_or_blocks(x, 0, false, &first));
     for (size_t i = 1; i < x->op->n_in; i++) {
-        SNL_TRY(rows(x, i, false, &t));
+        SNL_TRY(rows_or_blocks(x, i, false, &t));
         if (t != first)
             return snl_infer_fail(x, SNL_E_SHAPE, "operand %zu is %s, operand 0 is %s", i,
                                   snl_infer_text(x, t), snl_infer_text(x, first));

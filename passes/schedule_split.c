@@ -181,6 +181,7 @@ static SnlPlacement split_local(SnlScheduler *s, SnlOp *op)
 {
     SnlPlacement p;
     const SnlType *type = op->out[0]->type;
+    if (snl_dtype_is_blocked(type->dtype)) return whole(s); /* a stack: blocks lie across columns */
     if (adopt(op, &p)) return p;
     bool cheap = op->code != SNL_OP_EMBED && snl_type_row_elems(type) <= SMALL_ROW;
     if (!snl_is_decode(s) || cheap || feeds_whole_row(op->out[0], 2)) return whole(s);

@@ -14,6 +14,7 @@
     COMMAND(tokenize, "text on stdin -> token ids")                                                \
     COMMAND(detokenize, "token ids on stdin -> text")                                              \
     COMMAND(opt, "run passes over IR text")                                                        \
+    COMMAND(eval, "judge plans on a text: perplexity, agreement, steps and speed")                 \
     COMMAND(run, "call one IR function: evaluated, compiled, or both compared")
 
 #define COMMAND(name, summary) SnlStatus snl_cmd_##name(int argc, char **argv);

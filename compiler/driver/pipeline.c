@@ -25,8 +25,7 @@ bool snl_weight_format_find(const char *text, SnlWeightFormat *out)
 
 const char *snl_weight_format_text(SnlWeightFormat format) { return format_text[format]; }
 
-/* "text", as pipelines quote it. */
-static const char *quoted(SnlArena *arena, const char *text)
+const char *snl_pipeline_quoted(SnlArena *arena, const char *text)
 {
     char *out = SNL_NEW_ARRAY(arena, char, 2 * strlen(text) + 3), *at = out;
     *at++ = '"';
@@ -52,7 +51,7 @@ static const char *windows_text(SnlArena *arena, const SnlModes *modes)
     for (size_t i = 0; modes && i < modes->list.n; i++) {
         const SnlMode *mode = &modes->list.at[i];
         if (mode->plan.windows.n == 0) continue;
-        const char *plan = quoted(arena, mode->text);
+        const char *plan = snl_pipeline_quoted(arena, mode->text);
         if (has_chunks(&mode->plan))
             text = snl_arena_printf(arena, "%sfuse-layers{func=%s plan=%s},", text, mode->func, plan);
         text = snl_arena_printf(arena, "%snewton{func=%s plan=%s},", text, mode->func, plan);

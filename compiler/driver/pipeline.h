@@ -29,6 +29,9 @@ typedef struct SnlPipelineSpec {
  * weights (fold, merge-linear, pack) make them once. */
 char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec);
 
+/* "text" with its quotes, as a pipeline takes it. */
+const char *snl_pipeline_quoted(SnlArena *arena, const char *text);
+
 /* --pipeline, --print-ir-after, --print-ir-before, --dump-dir, --verify-each, --no-verify,
  * --check-each, --timing. */
 typedef struct SnlPipelineArgs {

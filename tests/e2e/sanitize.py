@@ -64,8 +64,9 @@ def pipeline(kind):
 def planted(fault, kind, at):
     text = f"{pipeline(kind)},sabotage{{kind={fault} at={at}}}"
     program = compile_model(DATA / "llama", "sabotaged", "--sanitize", kind, "--pipeline", text)
-    # Long enough to fill a block of 64: buffers have room for one, and the fault shows at their end.
-    done = run_all(program, (prompt("llama") * 4)[:90], kind)
+    # Buffers have room for a block of 64, and a store too far shows at their end: fill it.
+    ids = prompt("llama") if fault == "barrier" else (prompt("llama") * 4)[:90]
+    done = run_all(program, ids, kind)
     program.unlink()
     check(done is not None, f"nobody noticed: {text}")
     check(done.returncode == 66 and REPORT[kind] in done.stderr,

@@ -85,6 +85,24 @@ static void every_pass_has_a_name_and_a_summary(void **state)
     assert_null(snl_pass_find("nosuch"));
 }
 
+static void every_pass_and_option_is_documented(void **state)
+{
+    Support *s = *state;
+    SnlSource page;
+    char *path = snl_path_join(s->arena, SNL_TEST_SOURCE_DIR, "passes/PASSES.md");
+    assert_int_equal(snl_file_read(s->arena, path, 1 << 20, s->diag, &page), SNL_OK);
+    for (const SnlPass *const *p = snl_passes; *p; p++) {
+        const char *part = strstr(page.text, snl_arena_printf(s->arena, "\n## %s\n", (*p)->name));
+        if (!part) fail_msg("PASSES.md has no part about %s", (*p)->name);
+        const char *end = strstr(part + 4, "\n## ");
+        size_t n = end ? (size_t)(end - part) : strlen(part);
+        const char *text = snl_arena_strndup(s->arena, part, n);
+        for (const SnlPassOption *o = (*p)->options; o && o->name; o++)
+            if (!strstr(text, snl_arena_printf(s->arena, "`%s`", o->name)))
+                fail_msg("PASSES.md does not explain the option %s of %s", o->name, (*p)->name);
+    }
+}
+
 /* ---- running ---------------------------------------------------------------------------------------- */
 
 static void passes_run_in_order(void **state)
@@ -209,6 +227,7 @@ int main(void)
         support_test(texts_have_a_canonical_form),
         support_test(mistakes_are_located),
         support_test(every_pass_has_a_name_and_a_summary),
+        support_test(every_pass_and_option_is_documented),
         support_test(passes_run_in_order),
         support_test(a_second_run_changes_nothing),
         support_test(unknown_names_of_dumps_are_refused),

@@ -1,0 +1,163 @@
+/* compiler/driver/cmd_eval.c -- the command line of `snlpc eval`. */
+#include "compiler/driver/commands.h"
+#include "compiler/driver/eval_measure.h"
+#include "compiler/driver/eval_report.h"
+#include "compiler/driver/eval_residuals.h"
+
+#include "runtime/cpus.h"
+#include "runtime/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_TEXT = 0x2000, OPT_TOKENS, OPT_SKIP_HALF, OPT_JSON, OPT_RESIDUALS, OPT_NO_TIME, OPT_GREEDY,
+       OPT_PROMPTS };
+
+typedef struct Eval {
+    SnlCompileOptions compile;
+    const char *text;
+    int64_t tokens, threads, greedy, prompts;
+    bool skip_half, json, residuals, no_time;
+} Eval;
+
+static const struct argp_option options[] = {
+    {NULL, 0, NULL, 0, "Text:", 1},
+    {"text", OPT_TEXT, "FILE", 0, "The text that plans are judged by (needed)", 1},
+    {"tokens", OPT_TOKENS, "N", 0, "Only its first N tokens (default: all; with --residuals 64)", 1},
+    {"ppl-skip-half", OPT_SKIP_HALF, NULL, 0, "Score only the second half of each window", 1},
+    {"greedy", OPT_GREEDY, "N", 0, "Length of the greedy texts that are compared (default 96; 0: none)",
+     1},
+    {"prompts", OPT_PROMPTS, "N", 0, "How many of them (default 4)", 1},
+    {NULL, 0, NULL, 0, "What to print:", 2},
+    {"json", OPT_JSON, NULL, 0, "JSON instead of a table", 2},
+    {"residuals", OPT_RESIDUALS, NULL, 0,
+     "Instead: how far every state of every window is from the sequential one after each sweep, by the "
+     "reference evaluator",
+     2},
+    {NULL, 0, NULL, 0, "Running:", 3},
+    {"threads", 't', "N", 0, "Threads (default: the cores this process may use)", 3},
+    {"no-time", OPT_NO_TIME, NULL, 0, "Do not measure decode and prefill time", 3},
+    {0},
+};
+
+static const char doc[] =
+    "Judge plans on a text: how close they stay to the sequential model, and what they cost.\v"
+    "Compiles one temporary program with the sequential graph and all plans, and runs it in this "
+    "process.\n\n"
+    "Columns: perplexity (windows of --context tokens that do not overlap, caches reset, the beginning "
+    "token first when the tokenizer adds one, every next token scored), its change against "
+    "sequential, KL(sequential || plan) in nats per token, how often the most probable token is the "
+    "same, tokens of a greedy text until the first other one, layers evaluated per token, how many of "
+    "these evaluations wait for each other, barriers per decoded token, decode and prefill speed and "
+    "how many times faster than sequential they are (interleaved runs, medians).\n\n"
+    "Plans with init=warm have no perplexity of their own (a token's result depends on the states of "
+    "the token before) and are refused. Plans with prefill=seq are scored token by token.\n\n"
+    SNL_PLAN_HELP
+    "Examples:\n"
+    "  snlpc eval models/story --text book.txt --plan 'n8 K1' --plan 'n8 K2'\n"
+    "  snlpc eval models/story --text book.txt --plan 'n8 4xF2 K1' --context 256 --tokens 20000 --json\n"
+    "  snlpc eval models/story --text book.txt --plan 'n8 K4' --residuals\n\n"
+    "Exit status: as of snlpc compile.";
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    Eval *e = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &e->compile; return 0;
+    case OPT_TEXT: e->text = arg; return 0;
+    case OPT_TOKENS: e->tokens = snl_arg_int(state, "--tokens", arg, 2, INT64_C(1) << 40); return 0;
+    case OPT_SKIP_HALF: e->skip_half = true; return 0;
+    case OPT_GREEDY: e->greedy = snl_arg_int(state, "--greedy", arg, 0, 1 << 20); return 0;
+    case OPT_PROMPTS: e->prompts = snl_arg_int(state, "--prompts", arg, 1, 1 << 16); return 0;
+    case OPT_JSON: e->json = true; return 0;
+    case OPT_RESIDUALS: e->residuals = true; return 0;
+    case OPT_NO_TIME: e->no_time = true; return 0;
+    case 't': e->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS); return 0;
+    case ARGP_KEY_ARG:
+        if (e->compile.model) argp_error(state, "found a second MODEL '%s'", arg);
+        e->compile.model = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!e->compile.model) argp_error(state, "no MODEL given");
+        if (!e->text) argp_error(state, "no text given: add --text FILE");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- plans ------------------------------------------------------------------------------------------ */
+
+static SnlStatus refuse_warm(const SnlMode *mode, SnlDiag *diag)
+{
+    for (size_t i = 0; i < mode->plan.windows.n; i++)
+        if (mode->plan.windows.at[i].init == SNL_INIT_WARM)
+            return snl_error(diag, SNL_E_PLAN, mode->plan.windows.at[i].loc,
+                             "eval: with warm a token's result depends on the states of the token "
+                             "before, so a text has no perplexity of its own: use h0 or batch_fwd");
+    return SNL_OK;
+}
+
+/* Refuses what cannot be judged; puts the sequential plan first unless it is there. */
+static SnlStatus check_plans(Eval *e, SnlDiag *diag)
+{
+    SnlModes modes;
+    SnlModeArgs with_seq = {0};
+    SNL_TRY(snl_modes_parse(e->compile.arena, &e->compile.modes, diag, &modes));
+    SNL_PUSH(e->compile.arena, &with_seq.plans, "seq");
+    for (size_t i = 0; i < modes.list.n; i++) {
+        const SnlMode *mode = &modes.list.at[i];
+        SNL_TRY(refuse_warm(mode, diag));
+        if (mode->plan.windows.n) SNL_PUSH(e->compile.arena, &with_seq.plans, e->compile.modes.plans.at[i]);
+    }
+    e->compile.modes = with_seq;
+    if (with_seq.plans.n > 1 || !e->residuals) return SNL_OK;
+    return snl_error_at(diag, SNL_E_USAGE, "--residuals", "no plan with a window: add --plan 'n8 K2'");
+}
+
+/* ---- measuring -------------------------------------------------------------------------------------- */
+
+static SnlStatus measure(const Eval *e, const SnlEvalProgram *p, const SnlEvalText *text)
+{
+    SnlEvalResult *results = SNL_NEW_ARRAY(p->c.arena, SnlEvalResult, (size_t)p->model->n_graphs);
+    SNL_TRY(snl_eval_score(p, text, e->skip_half, results));
+    if (e->greedy > 0) SNL_TRY(snl_eval_greedy(p, text, e->prompts, e->greedy, results));
+    if (!e->no_time) SNL_TRY(snl_eval_time(p, text, results));
+    SnlEvalReport report = {p, text, results, e->text, e->skip_half};
+    if (e->json)
+        snl_eval_print_json(stdout, &report);
+    else
+        snl_eval_print_table(stdout, &report);
+    return SNL_OK;
+}
+
+static SnlStatus run(const Eval *e, SnlDiag *diag)
+{
+    SnlEvalProgram program;
+    SnlEvalText text = {0};
+    int64_t threads = e->threads ? e->threads : snlrt_usable_cores();
+    SnlStatus status = snl_eval_program_open(&e->compile, threads, diag, &program);
+    if (status == SNL_OK) status = snl_eval_text_read(&program, e->text, e->tokens, &text);
+    if (status == SNL_OK) status = measure(e, &program, &text);
+    snl_eval_text_deinit(&text);
+    snl_eval_program_close(&program);
+    return status;
+}
+
+SnlStatus snl_cmd_eval(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&snl_compile_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {options, parse_option, "MODEL --text FILE", doc, children, NULL,
+                                     NULL};
+    Eval e = {.compile = snl_compile_options_init(argv), .greedy = 96, .prompts = 4};
+    e.compile.target.cpu = "native"; /* it runs here */
+    argp_parse(&argp, argc, argv, 0, NULL, &e);
+    e.compile.target.verify = e.compile.pipeline.options.verify_each;
+    SnlDiag *diag = snl_diag_create(stderr, 0);
+    SnlStatus status = check_plans(&e, diag);
+    SnlResidualOptions residuals = {&e.compile, e.text, e.tokens, e.json};
+    if (status == SNL_OK)
+        status = e.residuals ? snl_eval_residuals(&residuals, stdout, diag) : run(&e, diag);
+    snl_diag_destroy(diag);
+    snl_compile_options_deinit(&e.compile);
+    return status;
+}
