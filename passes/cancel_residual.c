@@ -15,11 +15,13 @@
 
 #include <math.h>
 
-enum { MAX_DEPTH = 6, MAX_TERMS = 4096 };
+/* Sums of sums can be looked at in very many ways: the search is bounded, for an op and in all. */
+enum { MAX_DEPTH = 6, MAX_TERMS = 4096, MAX_LOOKS_OP = 1 << 18, MAX_LOOKS = 1 << 28 };
 
 typedef struct Canceller {
     SnlArena *arena;
     size_t *place; /* by value id: order of definition */
+    size_t looks_op, looks;
 } Canceller;
 
 static const SnlOp *sum_of(const SnlValue *v)
@@ -29,13 +31,14 @@ static const SnlOp *sum_of(const SnlValue *v)
 
 /* Is `wanted` a summand of v, at most `depth` sums deep? Only factors without weights are looked
  * through: others cannot cancel. */
-static bool contains(const SnlValue *v, const SnlValue *wanted, int depth)
+static bool contains(Canceller *c, const SnlValue *v, const SnlValue *wanted, int depth)
 {
     const SnlOp *sum = sum_of(v);
     for (size_t i = 0; sum && depth > 0 && i < sum->n_in; i++) {
+        if (++c->looks_op > MAX_LOOKS_OP || ++c->looks > MAX_LOOKS) return false;
         SnlTerm t = snl_lincomb_term(sum, i);
         if (t.weight) continue;
-        if (t.value == wanted || contains(t.value, wanted, depth - 1)) return true;
+        if (t.value == wanted || contains(c, t.value, wanted, depth - 1)) return true;
     }
     return false;
 }
@@ -45,7 +48,7 @@ static bool contains(const SnlValue *v, const SnlValue *wanted, int depth)
 static bool expand(Canceller *c, SnlTerms *terms, SnlTerm term, const SnlValue *wanted)
 {
     if (terms->n > MAX_TERMS) return false;
-    if (term.weight || !contains(term.value, wanted, MAX_DEPTH)) {
+    if (term.weight || !contains(c, term.value, wanted, MAX_DEPTH)) {
         SNL_PUSH(c->arena, terms, term);
         return true;
     }
@@ -114,7 +117,9 @@ static bool cancel(Canceller *c, SnlOp *op, size_t which)
     bool found = false;
     for (size_t i = 0; i < op->n_in; i++) {
         SnlTerm t = snl_lincomb_term(op, i);
-        found |= i != which && !t.weight && contains(t.value, subtracted.value, MAX_DEPTH);
+        c->looks_op++;
+        c->looks++;
+        found |= i != which && !t.weight && contains(c, t.value, subtracted.value, MAX_DEPTH);
         if (!expand(c, &terms, t, subtracted.value)) return false;
     }
     if (!found) return false;
@@ -129,7 +134,9 @@ static bool cancel(Canceller *c, SnlOp *op, size_t which)
 static bool run_op(Canceller *c, SnlOp *op)
 {
     bool changed = false;
+    c->looks_op = 0;
     for (size_t i = 0; op->code == SNL_OP_LINCOMB && i < op->n_in; i++) {
+        if (c->looks_op > MAX_LOOKS_OP || c->looks > MAX_LOOKS) break;
         SnlTerm t = snl_lincomb_term(op, i);
         if (t.weight || t.r >= 0 || !cancel(c, op, i)) continue;
         changed = true;
@@ -142,7 +149,7 @@ static bool run_op(Canceller *c, SnlOp *op)
  * come first in the function: one walk finds everything. */
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
-    Canceller c = {ctx->scratch, NULL};
+    Canceller c = {.arena = ctx->scratch};
     bool changed = false;
     for (SnlFunc *f = m->first; f; f = f->next) {
         find_places(&c, f);

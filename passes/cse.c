@@ -37,17 +37,52 @@ static void use_leader(void *user, SnlOp *op, SnlWeight **slot)
     *slot = map->leader[(*slot)->id];
 }
 
+static uint64_t hash_text(uint64_t h, const char *text)
+{
+    for (; text && *text; text++) h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t hash_weight(const SnlWeight *w)
+{
+    uint64_t h = 0xcbf29ce484222325u ^ (uint64_t)w->code;
+    for (size_t i = 0; i < w->n_arg; i++) h = (h ^ w->arg[i]->id) * 0x100000001b3u;
+    return hash_text(hash_text(h, w->file), w->tensor);
+}
+
+/* A table for n entries: chains that are only searched, so nothing depends on their order. */
+static size_t table_size(size_t n)
+{
+    size_t size = 16;
+    while (size < n) size *= 2;
+    return size;
+}
+
+typedef struct SeenWeight {
+    SnlWeight *weight;
+    struct SeenWeight *next;
+} SeenWeight;
+
+static SnlWeight *find_or_add_weight(SeenWeight **chain, SnlArena *arena, SnlWeight *w)
+{
+    for (SeenWeight *s = *chain; s; s = s->next)
+        if (snl_weights_equal(s->weight, w)) return s->weight;
+    SeenWeight *s = SNL_NEW(arena, SeenWeight);
+    *s = (SeenWeight){w, *chain};
+    *chain = s;
+    return w;
+}
+
 /* Arguments come first, so they are leaders already when their expression is looked at. */
 static bool merge_weights(SnlModule *m, SnlArena *arena)
 {
     WeightMap map = {SNL_NEW_ARRAY(arena, SnlWeight *, m->weights.n), false};
+    size_t size = table_size(m->weights.n);
+    SeenWeight **table = SNL_NEW_ARRAY(arena, SeenWeight *, size);
     for (size_t i = 0; i < m->weights.n; i++) {
         SnlWeight *w = m->weights.at[i];
         for (size_t a = 0; a < w->n_arg; a++) use_leader(&map, NULL, &w->arg[a]);
-        map.leader[i] = w;
-        for (size_t j = 0; j < i && map.leader[i] == w; j++)
-            if (map.leader[j] == m->weights.at[j] && snl_weights_equal(m->weights.at[j], w))
-                map.leader[i] = m->weights.at[j];
+        map.leader[i] = find_or_add_weight(&table[hash_weight(w) & (size - 1)], arena, w);
     }
     snl_weight_slots(m, use_leader, &map);
     return map.changed;
@@ -65,7 +100,8 @@ typedef struct Cse {
     SnlArena *arena;
     const SnlFunc *f;
     size_t *writes; /* per state slot: writes so far */
-    Seen *seen[SNL_OP_COUNT];
+    Seen **seen;
+    size_t n_seen; /* a power of two */
 } Cse;
 
 typedef struct Epoch {
@@ -88,16 +124,27 @@ static void note_write(void *user, const SnlOp *op, SnlState *state, bool writes
     if (writes) c->writes[snl_state_slot(c->f, state)]++;
 }
 
+static uint64_t hash_op(const SnlOp *op)
+{
+    uint64_t h = 0xcbf29ce484222325u ^ (uint64_t)op->code;
+    for (size_t i = 0; i < op->n_in; i++) h = (h ^ snl_in(op, i)->id) * 0x100000001b3u;
+    for (int g = 0; g < SNL_MAX_GROUPS; g++)
+        for (size_t i = 0; snl_op_group_letter(op->code, g) == 'w' && i < op->sym[g].n; i++)
+            h = (h ^ op->sym[g].weight[i]->id) * 0x100000001b3u;
+    return h ^ h >> 32;
+}
+
 /* The earlier op that computes the same; NULL: this is the first. */
 static SnlOp *find_or_add(Cse *c, SnlOp *op)
 {
     Epoch e = {c, 0};
     snl_op_states(op, add_epoch, &e);
-    for (Seen *s = c->seen[op->code]; s; s = s->next)
+    Seen **chain = &c->seen[hash_op(op) & (c->n_seen - 1)];
+    for (Seen *s = *chain; s; s = s->next)
         if (s->epoch == e.sum && snl_op_same(s->op, op)) return s->op;
     Seen *s = SNL_NEW(c->arena, Seen);
-    *s = (Seen){op, e.sum, c->seen[op->code]};
-    c->seen[op->code] = s;
+    *s = (Seen){op, e.sum, *chain};
+    *chain = s;
     return NULL;
 }
 
@@ -105,6 +152,8 @@ static bool merge_ops(SnlFunc *f, SnlArena *arena)
 {
     Cse c = {.arena = arena, .f = f};
     c.writes = SNL_NEW_ARRAY(arena, size_t, snl_state_slots(f));
+    c.n_seen = table_size(f->n_values);
+    c.seen = SNL_NEW_ARRAY(arena, Seen *, c.n_seen);
     bool changed = false;
     for (SnlOp *op = f->first, *next; op; op = next) {
         next = op->next;

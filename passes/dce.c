@@ -69,7 +69,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
     bool changed = false;
     for (SnlFunc *f = m->first; f; f = f->next) changed |= remove_ops(f);
-    changed |= snl_remove_unused_layers(m);
+    changed |= snl_remove_unused_layers(m, ctx->scratch);
     changed |= remove_weights(m, ctx->scratch);
     changed |= remove_states(m, ctx->scratch);
     return changed ? SNL_PASS_CHANGED : SNL_PASS_SAME;

@@ -148,7 +148,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     }
     Inliner in = {ctx->scratch, strcmp(to, "ops") == 0, false};
     for (SnlFunc *f = m->first; f; f = f->next) inline_func(&in, f);
-    if (in.to_ops && !snl_pass_bool(ctx, "keep")) in.changed |= snl_remove_unused_layers(m);
+    if (in.to_ops && !snl_pass_bool(ctx, "keep")) in.changed |= snl_remove_unused_layers(m, ctx->scratch);
     return in.changed ? SNL_PASS_CHANGED : SNL_PASS_SAME;
 }
 

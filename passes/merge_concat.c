@@ -57,22 +57,35 @@ static bool fits_group(const SnlOp *a, const SnlOp *b)
            snl_op_weight(a, 0)->type->dtype == snl_op_weight(b, 0)->type->dtype;
 }
 
+/* The linears that read what `op` reads and belong with it, in order of definition. */
+static Group group_of(Concat *c, SnlOp *op, const SnlOp *const *feeds)
+{
+    Group g = {0};
+    SNL_PUSH(c->arena, &g.op, op);
+    for (const SnlUse *use = snl_in(op, 0)->uses; use; use = use->next) {
+        SnlOp *b = use->user;
+        if (b == op || !fits_group(op, b)) continue;
+        if (c->which == SNL_CONCAT_ATTENTION && feeds[b->out[0]->id] != feeds[op->out[0]->id])
+            continue;
+        SNL_PUSH(c->arena, &g.op, b);
+        for (size_t i = g.op.n - 1; i > 0 && g.op.at[i - 1]->out[0]->id > b->out[0]->id; i--) {
+            g.op.at[i] = g.op.at[i - 1];
+            g.op.at[i - 1] = b;
+        }
+    }
+    return g;
+}
+
 static void collect_groups(Concat *c, SnlFunc *f)
 {
+    snl_func_renumber(f); /* ids in order of definition */
     const SnlOp **feeds = find_attentions(f, c->arena);
     bool *taken = SNL_NEW_ARRAY(c->arena, bool, f->n_values);
     for (SnlOp *op = f->first; op; op = op->next) {
         if (!is_plain_linear(op) || taken[op->out[0]->id]) continue;
         if (c->which == SNL_CONCAT_ATTENTION && !feeds[op->out[0]->id]) continue;
-        Group g = {0};
-        SNL_PUSH(c->arena, &g.op, op);
-        for (SnlOp *b = op->next; b; b = b->next) {
-            if (!fits_group(op, b)) continue;
-            if (c->which == SNL_CONCAT_ATTENTION && feeds[b->out[0]->id] != feeds[op->out[0]->id])
-                continue;
-            taken[b->out[0]->id] = true;
-            SNL_PUSH(c->arena, &g.op, b);
-        }
+        Group g = group_of(c, op, feeds);
+        for (size_t i = 0; i < g.op.n; i++) taken[g.op.at[i]->out[0]->id] = true;
         if (g.op.n > 1) SNL_PUSH(c->arena, &c->groups, g);
     }
 }

@@ -14,7 +14,8 @@
 
 #include <string.h>
 
-enum { MAX_PATHS = 12 };
+/* Each group costs a walk to the function's end; texts with very many operations stop merging there. */
+enum { MAX_PATHS = 12, MAX_MEMBERS = 4096, MAX_VISITS = 1 << 30 };
 
 typedef struct Paths {
     uint64_t at[MAX_PATHS]; /* sorted */
@@ -32,6 +33,7 @@ typedef struct Members {
     size_t n_tainted;
     uint32_t *read_by, *written_by; /* by state slot */
     uint32_t scan;
+    size_t n_visits;
     SnlVec(SnlOp *) member, dependent;
     SnlOp *last; /* of the members, in the order of the function */
 } Members;
@@ -260,7 +262,8 @@ static void collect(Members *mm, SnlOp *first)
     SNL_PUSH(mm->arena, &mm->member, first);
     taint(mm, first);
     size_t n_dependent = 0;
-    for (SnlOp *op = first->next; op; op = op->next) {
+    for (SnlOp *op = first->next; op && mm->member.n < MAX_MEMBERS; op = op->next) {
+        mm->n_visits++;
         bool depends = is_tainted(mm, op);
         if (!depends && !fits(mm, first, op)) continue;
         taint(mm, op);
@@ -450,7 +453,7 @@ bool snl_merge_members(SnlFunc *f, SnlArena *scratch, const bool *kinds)
     for (SnlOp *op = f->first, *next; op; op = next) {
         SnlOp *prev = op->prev;
         next = op->next;
-        if (!is_candidate(&mm, op)) continue;
+        if (!is_candidate(&mm, op) || mm.n_visits > MAX_VISITS) continue;
         collect(&mm, op);
         if (mm.member.n < 2 || !operands_fit(&mm)) continue;
         merge(&mm);

@@ -204,9 +204,24 @@ static SnlStatus check_surrogates(const SnlNewton *nw, const SnlWindow *w, size_
     return SNL_OK;
 }
 
+/* Every evaluation is a copy of the layer once it is inlined, and a cache. */
+static SnlStatus check_evals(const SnlNewton *nw, const SnlWindow *w)
+{
+    enum { MAX_EVALS = 1 << 16 };
+    size_t sum = 0;
+    for (size_t j = 0; j < snl_window_units(w); j++)
+        sum += snl_newton_evals(snl_window_sweeps(w), w->init == SNL_INIT_BATCH_FWD, j);
+    if (sum <= MAX_EVALS) return SNL_OK;
+    return snl_error(nw->ctx->diag, SNL_E_PLAN, w->loc,
+                     "plan: the window evaluates layers %zu times per token, at most %d: give fewer "
+                     "sweeps or a smaller window",
+                     sum, MAX_EVALS);
+}
+
 static SnlStatus prepare_window(SnlNewton *nw, const SnlWindow *w)
 {
     SNL_TRY(check_units(nw, w));
+    SNL_TRY(check_evals(nw, w));
     size_t first = link_of_layer(nw->chain, w->begin), end = link_of_layer(nw->chain, w->end);
     SNL_TRY(check_surrogates(nw, w, first, end));
     for (size_t i = first; i < end; i++) bind_unit(nw, w, i, i - first);

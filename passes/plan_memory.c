@@ -70,13 +70,6 @@ static int64_t last_use(const SnlValue *v, const int64_t *number, bool by_stage,
     return last;
 }
 
-static bool is_result(const SnlOp *op)
-{
-    for (const SnlUse *u = op->out[0]->uses; u; u = u->next)
-        if (u->user->code == SNL_OP_RETURN) return true;
-    return false;
-}
-
 static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
 {
     int64_t redzone = snl_pass_int(ctx, "redzone");
@@ -98,7 +91,7 @@ static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
             Buffer b = {.from = n, .to = n, .nbytes = scratch};
             snl_attr_set_int(m, &op->attrs, "scratch", region_add(ctx->scratch, &private, b));
         }
-        if (op->n_out == 0 || snl_op_is_view(op) || is_result(op)) continue;
+        if (op->n_out == 0 || snl_op_is_view(op) || snl_op_is_result(op)) continue;
         int64_t nbytes = snl_row_words(op->out[0]->type) * tokens * 4;
         bool own = p.split == SNL_SPLIT_ALL;
         int64_t from = own ? n : p.stage;

@@ -1,6 +1,7 @@
 /* passes/rewrite.c -- helpers of rewriting passes (rewrite.h). */
 #include "passes/rewrite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- lincomb --------------------------------------------------------------------------------------- */
@@ -213,28 +214,59 @@ void snl_op_replace(SnlOp *op, SnlValue *by)
 
 /* ---- layers ---------------------------------------------------------------------------------------- */
 
-static bool is_called(const SnlModule *m, const SnlFunc *layer)
+typedef struct Mark {
+    SnlFunc *f;
+    bool reached;
+} Mark;
+
+/* Only for look-up: no output depends on addresses. */
+static int compare_marks(const void *a, const void *b)
 {
-    for (const SnlFunc *f = m->first; f; f = f->next)
-        for (const SnlOp *op = f->first; op; op = op->next)
-            for (size_t i = 0; snl_op_group_letter(op->code, 0) == 'l' && i < op->sym[0].n; i++)
-                if (op->sym[0].bind[i].layer == layer) return true;
-    return false;
+    uintptr_t x = (uintptr_t)((const Mark *)a)->f, y = (uintptr_t)((const Mark *)b)->f;
+    return (x > y) - (x < y);
 }
 
-/* A removed layer may have been the only user of another one: until nothing changes. */
-bool snl_remove_unused_layers(SnlModule *m)
+typedef struct Reach {
+    Mark *mark;
+    size_t n;
+    SnlVec(SnlFunc *) todo;
+    SnlArena *arena;
+} Reach;
+
+static void reach(Reach *r, SnlFunc *f)
 {
+    Mark key = {f, false}, *found = bsearch(&key, r->mark, r->n, sizeof key, compare_marks);
+    if (found->reached) return;
+    found->reached = true;
+    SNL_PUSH(r->arena, &r->todo, f);
+}
+
+static void reach_callees(Reach *r, const SnlFunc *f)
+{
+    for (const SnlOp *op = f->first; op; op = op->next)
+        for (size_t i = 0; snl_op_group_letter(op->code, 0) == 'l' && i < op->sym[0].n; i++)
+            reach(r, op->sym[0].bind[i].layer);
+}
+
+bool snl_remove_unused_layers(SnlModule *m, SnlArena *scratch)
+{
+    Reach r = {.arena = scratch};
     bool any_func = false, changed = false;
-    for (const SnlFunc *f = m->first; f; f = f->next) any_func |= f->kind == SNL_FUNC;
-    for (bool again = any_func; again; changed |= again) {
-        again = false;
-        for (SnlFunc *f = m->last, *prev; f; f = prev) {
-            prev = f->prev;
-            if (f->kind != SNL_LAYER || is_called(m, f)) continue;
-            snl_func_remove(f);
-            again = true;
-        }
+    for (SnlFunc *f = m->first; f; f = f->next) r.n++;
+    r.mark = SNL_NEW_ARRAY(scratch, Mark, r.n);
+    r.n = 0;
+    for (SnlFunc *f = m->first; f; f = f->next) r.mark[r.n++].f = f;
+    if (r.n > 1) qsort(r.mark, r.n, sizeof r.mark[0], compare_marks);
+    for (SnlFunc *f = m->first; f; f = f->next) {
+        if (f->kind != SNL_FUNC) continue;
+        any_func = true;
+        reach(&r, f);
+    }
+    while (r.todo.n) reach_callees(&r, r.todo.at[--r.todo.n]);
+    for (size_t i = 0; any_func && i < r.n; i++) {
+        if (r.mark[i].reached) continue;
+        snl_func_remove(r.mark[i].f);
+        changed = true;
     }
     return changed;
 }

@@ -72,7 +72,7 @@ void snl_op_states(const SnlOp *op, SnlStateVisit *visit, void *user);
 void snl_op_replace(SnlOp *op, SnlValue *by);
 
 /* Removes layers that no function reaches; without any `func` in the module all stay. */
-bool snl_remove_unused_layers(SnlModule *m);
+bool snl_remove_unused_layers(SnlModule *m, SnlArena *scratch);
 /* One name for several things that belong together: l0.wq, l0.wk, l0.wv -> l0.wqkv. */
 const char *snl_joined_name(SnlArena *arena, const char *const *name, size_t n);
 

@@ -112,16 +112,86 @@ static void mark_tail(SnlScheduler *s)
     }
 }
 
-/* A state's old row must have been read by everybody before it is written. */
-static int64_t after_readers(const SnlOp *write)
+/* ---- effects
+ * ----------------------------------------------------------------------------------------- */
+
+static bool shares_state(const SnlOp *a, const SnlOp *b)
+{
+    for (size_t i = 0; i < a->sym[0].n; i++)
+        for (size_t k = 0; k < b->sym[0].n; k++)
+            if (a->sym[0].state[i] == b->sym[0].state[k]) return true;
+    return false;
+}
+
+static const SnlValue *position_of(const SnlOp *op)
+{
+    return snl_in(op, op->code == SNL_OP_ATTENTION ? 3 : op->code == SNL_OP_KV_WRITE ? 2 : 1);
+}
+
+/* Must `op` wait for `earlier`, because one writes what the other reads or writes? Attention reads the
+ * rows before a position, kv_write writes those from it on: at one position they do not meet. */
+static bool must_wait(const SnlOp *op, const SnlOp *earlier)
+{
+    bool writes = snl_op_info[op->code].flags & SNL_EFFECT;
+    bool wrote = snl_op_info[earlier->code].flags & SNL_EFFECT;
+    if ((!writes && !wrote) || !shares_state(op, earlier)) return false;
+    return (writes && wrote) || op->code == SNL_OP_SHIFT || earlier->code == SNL_OP_SHIFT ||
+           position_of(op) != position_of(earlier);
+}
+
+static bool touches_state(const SnlOp *op)
+{
+    return op->n_in > 0 && snl_op_group_letter(op->code, 0) == 's';
+}
+
+/* First stage after all that `op` must wait for because of the states it touches. */
+static int64_t after_effects(const SnlOp *op)
 {
     int64_t stage = 0;
-    for (const SnlOp *op = write->prev; op; op = op->prev) {
-        if (op->code != SNL_OP_SHIFT || op->sym[0].state[0] != write->sym[0].state[0]) continue;
-        int64_t next = snl_attr_int(&op->attrs, "stage", 0) + 1;
+    for (const SnlOp *e = touches_state(op) ? op->prev : NULL; e; e = e->prev) {
+        if (!touches_state(e) || !must_wait(op, e)) continue;
+        int64_t next = snl_attr_int(&e->attrs, "stage", 0) + 1;
         if (next > stage) stage = next;
     }
     return stage;
+}
+
+static bool is_only_writer(const SnlScheduler *s, const SnlOp *write)
+{
+    for (const SnlOp *op = s->func->first; op; op = op->next)
+        if (op != write && op->code == SNL_OP_KV_WRITE && shares_state(op, write)) return false;
+    return true;
+}
+
+/* Attention may read its own rows from the cache when kv_write of the same rows is done by then, and
+ * nobody writes others. */
+static void mark_own_rows(SnlScheduler *s, SnlOp *attention)
+{
+    int64_t stage = snl_attr_int(&attention->attrs, "stage", 0);
+    const SnlSymbols *caches = &attention->sym[0];
+    for (const SnlOp *op = attention->prev; op; op = op->prev) {
+        if (op->code != SNL_OP_KV_WRITE || !shares_state(op, attention)) continue;
+        bool same_caches = op->sym[0].n == caches->n &&
+                           memcmp(op->sym[0].state, caches->state, caches->n * sizeof *caches->state) == 0;
+        bool same_rows = snl_in(op, 0) == snl_in(attention, 1) &&
+                         snl_in(op, 1) == snl_in(attention, 2) &&
+                         position_of(op) == position_of(attention);
+        int64_t written = snl_attr_int(&op->attrs, "stage", 0);
+        bool in_time = written < stage || (written == stage && snl_is_decode(s));
+        if (same_caches && same_rows && in_time && is_only_writer(s, op))
+            snl_attr_set_word(s->module, &attention->attrs, "own", "cache");
+        return;
+    }
+}
+
+/* ---- one op at a time
+ * -------------------------------------------------------------------------------- */
+
+bool snl_op_is_result(const SnlOp *op)
+{
+    for (const SnlUse *u = op->n_out ? op->out[0]->uses : NULL; u; u = u->next)
+        if (u->user->code == SNL_OP_RETURN) return true;
+    return false;
 }
 
 static void schedule_op(SnlScheduler *s, SnlOp *op)
@@ -130,35 +200,22 @@ static void schedule_op(SnlScheduler *s, SnlOp *op)
     if (p.split == SNL_SPLIT_VIEW) {
         const SnlOp *def = snl_storage_op(snl_in(op, 0));
         p.stage = def ? snl_attr_int(&def->attrs, "stage", 0) : 0;
-    } else {
-        p.stage = snl_earliest_stage(op, &p);
+        place(s, op, p);
+        return;
     }
-    if (op->code == SNL_OP_ROW_WRITE) {
-        int64_t stage = after_readers(op);
-        if (stage > p.stage) p.stage = stage;
+    if (p.split == SNL_SPLIT_ALL && snl_op_is_result(op)) {
+        /* The caller's memory is not private: columns are shared out, whoever else reads them. */
+        const SnlType *type = op->out[0]->type;
+        p = snl_split_by_grain(snl_type_width(type), SNL_PANEL_GRAIN, snl_type_members(type) > 1);
     }
-    if (!snl_is_decode(s) && p.split != SNL_SPLIT_VIEW) {
+    int64_t effects = after_effects(op);
+    p.stage = snl_earliest_stage(op, &p);
+    if (p.stage < effects) p.stage = effects;
+    if (!snl_is_decode(s)) {
         if (p.stage < s->stage) p.stage = s->stage;
         s->stage = p.stage;
     }
     place(s, op, p);
-}
-
-/* Attention may read its own rows from the cache when kv_write of the same rows is done by then. */
-static void mark_own_rows(SnlScheduler *s, SnlOp *attention)
-{
-    int64_t stage = snl_attr_int(&attention->attrs, "stage", 0);
-    for (SnlOp *op = attention->prev; op; op = op->prev) {
-        if (op->code != SNL_OP_KV_WRITE || op->sym[0].n != attention->sym[0].n) continue;
-        if (memcmp(op->sym[0].state, attention->sym[0].state, op->sym[0].n * sizeof(SnlState *)) !=
-            0)
-            continue;
-        if (snl_in(op, 0) != snl_in(attention, 1) || snl_in(op, 1) != snl_in(attention, 2)) return;
-        int64_t written = snl_attr_int(&op->attrs, "stage", 0);
-        if (written < stage || (written == stage && snl_is_decode(s)))
-            snl_attr_set_word(s->module, &attention->attrs, "own", "cache");
-        return;
-    }
 }
 
 /* ---- whole functions
@@ -225,7 +282,8 @@ static SnlValue *partial_sum(SnlScheduler *s, SnlOp *before, SnlValue *a, SnlAtt
     return snl_op_finish(sum, "sum");
 }
 
-/* The terms of `op` added up in order, each as soon as it and the sum before it are there. */
+/* The terms of `op` added up in order, each as soon as it and the sum before it are there: behind
+ * `latest`, or at the function's start while all are parameters. */
 static void take_apart(SnlScheduler *s, SnlOp *op, const int64_t *number)
 {
     SnlValue *acc = snl_in(op, 0);
@@ -235,8 +293,9 @@ static void take_apart(SnlScheduler *s, SnlOp *op, const int64_t *number)
     for (size_t i = 1; i < op->n_in; i++) {
         SnlValue *term = snl_in(op, i);
         if (term->def && number[term->id] > when) latest = term->def, when = number[term->id];
-        acc = partial_sum(s, latest ? latest->next : op, acc, coef, term, term_coef(op, i));
-        if (latest) latest = acc->def;
+        acc = partial_sum(s, latest ? latest->next : s->func->first, acc, coef, term,
+                          term_coef(op, i));
+        latest = acc->def;
         coef = one;
     }
     snl_value_replace(op->out[0], acc);
@@ -251,21 +310,6 @@ static void sum_as_terms_arrive(SnlScheduler *s)
         SnlArena *scratch = snl_arena_create();
         take_apart(s, op, number_ops(s->func, scratch));
         snl_arena_destroy(scratch);
-    }
-}
-
-/* A result must not be private memory: the copy in front of the return is made by columns. */
-static void settle_results(SnlScheduler *s)
-{
-    SnlOp *ret = s->func->last;
-    for (size_t i = 0; i < ret->n_in; i++) {
-        SnlOp *def = snl_in(ret, i)->def;
-        SnlPlacement p;
-        if (!snl_placement_read(def, &p) || p.split != SNL_SPLIT_ALL) continue;
-        p = snl_split_by_grain(snl_type_width(def->out[0]->type), SNL_PANEL_GRAIN,
-                               snl_type_members(def->out[0]->type) > 1);
-        p.stage = snl_earliest_stage(def, &p);
-        place(s, def, p);
     }
 }
 
@@ -314,7 +358,6 @@ static void schedule_func(SnlModule *m, SnlFunc *func, int64_t threads, SnlArena
     snl_collect_hints(&s);
     if (snl_attr_flag(&func->attrs, "tail")) mark_tail(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next) schedule_op(&s, op);
-    settle_results(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next)
         if (op->code == SNL_OP_ATTENTION) mark_own_rows(&s, op);
     int64_t stages = order_by_stage(&s, scratch);

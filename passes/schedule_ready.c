@@ -32,13 +32,61 @@ static bool view_keeps_units(const SnlValue *v, const SnlPlacement *base, int64_
     return false;
 }
 
+static bool by_columns(const SnlPlacement *p)
+{
+    return p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER;
+}
+
+/* `cols` shares out pairs of (member, unit), `inner` units of all members at once: the same thing for
+ * one member only. `d` made a value of which the reader sees `seen` members, the reader makes `made`. */
+static bool same_shares(const SnlPlacement *d, int64_t seen, const SnlPlacement *p, int64_t made)
+{
+    if (p->split == d->split) return p->split == SNL_SPLIT_INNER || made == seen;
+    return p->split == SNL_SPLIT_COLS ? made == 1 : seen == 1;
+}
+
+/* Does the op's result (or effect) on some columns need those columns of its operands only? */
+static bool reads_columns(const SnlOp *op, const SnlValue *v)
+{
+    switch (op->code) {
+    case SNL_OP_ROPE:
+        return v != snl_in(op, 1); /* every head reads the whole table */
+    case SNL_OP_RMS_NORM:
+    case SNL_OP_ATTENTION:
+    case SNL_OP_KV_WRITE:
+    case SNL_OP_MIX:
+    case SNL_OP_STACK:
+        return true;
+    default:
+        return (snl_op_info[op->code].flags & SNL_ELTWISE) != 0;
+    }
+}
+
+/* `v`, made by columns as `d`: does each thread read, as `p`, only columns that it made? */
+static bool keeps_to_own_columns(const SnlValue *v, const SnlPlacement *d, const SnlOp *reader,
+                                 const SnlPlacement *p)
+{
+    if (!by_columns(p) || !reads_columns(reader, v)) return false;
+    const SnlType *made = reader->n_out ? reader->out[0]->type : snl_in(reader, 0)->type;
+    int64_t width = snl_type_width(v->type), reader_width = snl_type_width(made), grain = p->grain;
+    if (width != reader_width) {
+        /* Heads, or a factor for each of them: unit by unit, when units divide both evenly. */
+        if (p->units * grain != reader_width || width % p->units != 0) return false;
+        grain = width / p->units;
+    }
+    return same_shares(d, snl_type_members(v->type), p, snl_type_members(made)) &&
+           view_keeps_units(v, d, p->units, grain);
+}
+
 /* First stage in which an op placed as `p` (stage ignored) may read `v`. */
 int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlacement *p)
 {
     const SnlOp *def = snl_storage_op(v);
     SnlPlacement d;
     if (!def || !snl_placement_read(def, &d)) return 0;
-    bool joins = false;
+    bool same_rows = snl_op_is_tail(reader) == snl_op_is_tail(def), joins = false;
+    bool by_row =
+        reader->code == SNL_OP_KV_WRITE || (snl_op_info[reader->code].flags & SNL_ROWWISE);
     switch (d.split) {
     case SNL_SPLIT_ALL:
         joins = true;
@@ -47,32 +95,12 @@ int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlaceme
         joins = p->split == SNL_SPLIT_ONE;
         break;
     case SNL_SPLIT_ROWS:
-        joins =
-            p->split == SNL_SPLIT_ROWS && snl_op_is_tail(reader) == snl_op_is_tail(def) &&
-            (reader->code == SNL_OP_KV_WRITE || (snl_op_info[reader->code].flags & SNL_ROWWISE));
+        joins = p->split == SNL_SPLIT_ROWS && same_rows && by_row;
         break;
     case SNL_SPLIT_COLS:
-    case SNL_SPLIT_INNER: {
-        bool heads = reader->code == SNL_OP_ROPE || reader->code == SNL_OP_ATTENTION ||
-                     reader->code == SNL_OP_KV_WRITE || reader->code == SNL_OP_RMS_NORM;
-        bool local = heads || reader->code == SNL_OP_MIX || reader->code == SNL_OP_STACK ||
-                     (snl_op_info[reader->code].flags & SNL_ELTWISE);
-        bool columns = p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER;
-        if (!local || !columns || snl_op_is_tail(reader) != snl_op_is_tail(def)) break;
-        bool same_width =
-            reader->n_out == 1 && snl_type_width(v->type) == snl_type_width(reader->out[0]->type);
-        int64_t grain = heads || !same_width ? snl_type_width(v->type) / p->units : p->grain;
-        int64_t members = snl_type_members(v->type);
-        bool same_kind = p->split == d.split || (members == 1 && p->split == SNL_SPLIT_INNER) ||
-                         (d.split == SNL_SPLIT_INNER && p->split == SNL_SPLIT_COLS);
-        if (p->split == SNL_SPLIT_COLS && reader->n_out == 1 &&
-            snl_type_members(reader->out[0]->type) != members)
-            same_kind = false; /* a shared row read by members split apart */
-        if (reader->code == SNL_OP_MIX && members > 1 && d.split != SNL_SPLIT_INNER)
-            same_kind = false; /* a column of all streams is wanted */
-        joins = same_kind && view_keeps_units(v, &d, p->units, grain);
+    case SNL_SPLIT_INNER:
+        joins = same_rows && keeps_to_own_columns(v, &d, reader, p);
         break;
-    }
     case SNL_SPLIT_TILES:
     case SNL_SPLIT_VIEW:
     case SNL_SPLIT_COUNT:

@@ -21,7 +21,12 @@
 
 typedef struct Simplifier {
     SnlArena *arena;
+    SnlTerms terms, plain; /* of the op at hand; the memory is used again */
+    size_t n_merged;       /* terms so far */
 } Simplifier;
+
+/* A text may hold long chains of sums; merging them without end would take the square of their length. */
+enum { MAX_TERMS = 4096, MAX_MERGED = 1 << 24 };
 
 /* ---- lincomb --------------------------------------------------------------------------------------- */
 
@@ -34,26 +39,32 @@ static bool multiply(const SnlTerm *outer, const SnlTerm *inner, SnlTerm *out)
     return snl_term_is_plain(out);
 }
 
-static bool worth_merging(const SnlValue *nested)
+static bool worth_merging(const Simplifier *s, const SnlValue *nested)
 {
-    return nested->def && nested->def->code == SNL_OP_LINCOMB &&
-           (nested->def->n_in == 1 || snl_value_single_use(nested));
+    const SnlOp *sum = nested->def;
+    if (!sum || sum->code != SNL_OP_LINCOMB) return false;
+    if (sum->n_in == 1) return true;
+    return snl_value_single_use(nested) && s->terms.n + sum->n_in <= MAX_TERMS &&
+           s->n_merged + sum->n_in <= MAX_MERGED;
 }
 
 /* Appends the terms of `term`'s own lincomb, or the term itself. True when it was taken apart. Under a
  * factor that is a weight every summand would have to be multiplied: the sum stays whole. */
-static bool append_flat(Simplifier *s, SnlTerms *terms, SnlTerm term)
+static bool append_flat(Simplifier *s, SnlTerm term)
 {
-    size_t before = terms->n;
-    bool flat = worth_merging(term.value) && (!term.weight || term.value->def->n_in == 1);
+    size_t before = s->terms.n;
+    bool flat = worth_merging(s, term.value) && (!term.weight || term.value->def->n_in == 1);
     for (size_t i = 0; flat && i < term.value->def->n_in; i++) {
         SnlTerm inner = snl_lincomb_term(term.value->def, i), product;
         flat = multiply(&term, &inner, &product);
-        if (flat) SNL_PUSH(s->arena, terms, product);
+        if (flat) SNL_PUSH(s->arena, &s->terms, product);
     }
-    if (flat) return true;
-    terms->n = before;
-    SNL_PUSH(s->arena, terms, term);
+    if (flat) {
+        s->n_merged += s->terms.n - before;
+        return true;
+    }
+    s->terms.n = before;
+    SNL_PUSH(s->arena, &s->terms, term);
     return false;
 }
 
@@ -115,30 +126,35 @@ static void erase_unused(SnlOp *op)
 
 static bool simplify_lincomb(Simplifier *s, SnlOp *op)
 {
-    SnlTerms terms = {0}, plain = {0};
+    SnlTerms *terms = &s->terms, *plain = &s->plain;
     bool changed = false;
+    terms->n = plain->n = 0;
     for (size_t i = 0; i < op->n_in; i++) {
-        changed |= append_flat(s, &terms, snl_lincomb_term(op, i));
-        SNL_PUSH(s->arena, &plain, snl_lincomb_term(op, i));
+        changed |= append_flat(s, snl_lincomb_term(op, i));
+        SNL_PUSH(s->arena, plain, snl_lincomb_term(op, i));
     }
     const SnlType *type = op->out[0]->type;
-    if (!has_type(&terms, type)) terms = plain, changed = false;
-    changed |= merge_terms(&terms);
-    changed |= drop_zeros(&terms, type);
-    if (terms.n == 1 && terms.at[0].r == 1.0 && !terms.at[0].weight &&
-        terms.at[0].value->type == type) {
-        snl_op_replace(op, terms.at[0].value);
+    if (!has_type(terms, type)) {
+        terms->n = 0;
+        for (size_t i = 0; i < plain->n; i++) SNL_PUSH(s->arena, terms, plain->at[i]);
+        changed = false;
+    }
+    changed |= merge_terms(terms);
+    changed |= drop_zeros(terms, type);
+    if (terms->n == 1 && terms->at[0].r == 1.0 && !terms->at[0].weight &&
+        terms->at[0].value->type == type) {
+        snl_op_replace(op, terms->at[0].value);
         return true;
     }
     const SnlAttrValue *coef = snl_attr_find(&op->attrs, "coef");
     bool all_one = coef != NULL;
-    for (size_t i = 0; i < terms.n; i++) all_one &= terms.at[i].r == 1.0 && !terms.at[i].weight;
+    for (size_t i = 0; i < terms->n; i++) all_one &= terms->at[i].r == 1.0 && !terms->at[i].weight;
     if (!changed && !all_one) return false;
-    snl_lincomb_set(op, terms.at, terms.n);
-    for (size_t i = 0; i < plain.n; i++) {
-        SnlOp *nested = plain.at[i].value->def;
+    snl_lincomb_set(op, terms->at, terms->n);
+    for (size_t i = 0; i < plain->n; i++) {
+        SnlOp *nested = plain->at[i].value->def;
         bool again = false; /* the operand may have been named twice */
-        for (size_t j = 0; j < i; j++) again |= plain.at[j].value == plain.at[i].value;
+        for (size_t j = 0; j < i; j++) again |= plain->at[j].value == plain->at[i].value;
         if (!again && nested && nested->code == SNL_OP_LINCOMB) erase_unused(nested);
     }
     return true;
@@ -227,7 +243,7 @@ static bool simplify_op(Simplifier *s, SnlOp *op)
 /* Each rewrite removes an op, a term or an attribute, so this ends. */
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
-    Simplifier s = {ctx->scratch};
+    Simplifier s = {.arena = ctx->scratch};
     bool any = false;
     for (SnlFunc *f = m->first; f; f = f->next)
         for (bool changed = true; changed; any |= changed) {

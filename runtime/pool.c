@@ -14,10 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Rounds of about 2 us before a waiting thread sleeps. */
 enum {
-    SPINS_WORKING = 4096, /* about 50-150 us: longer than any wait inside a step */
-    SPINS_IDLE = 8192,    /* between steps: sampling and printing a token */
-    SPINS_CROWDED = 32    /* more threads than cores: who waits is in the way */
+    ROUNDS_WORKING = 500, /* longer than any wait inside a step */
+    ROUNDS_IDLE = 100,    /* between steps: sampling and printing a token */
+    ROUNDS_CROWDED = 1    /* more threads than processors: who waits is in the way */
 };
 
 typedef struct Member {
@@ -26,7 +27,7 @@ typedef struct Member {
 
 struct SnlrtBarrier {
     int64_t n_threads, n_rounds;
-    uint32_t n_spins;
+    uint32_t n_rounds_working, n_rounds_idle;
     SnlrtFence fence;
     Member *members;        /* [n_threads] */
     SnlrtSignalWord *words; /* [n_threads][n_rounds] */
@@ -43,7 +44,7 @@ struct SnlrtPool {
     SnlrtBarrier barrier;
     SnlrtJob *job; /* NULL: leave */
     void *user;
-    uint32_t n_jobs, idle_spins;
+    uint32_t n_jobs;
     int64_t n_threads, n_started;
     Worker *workers; /* [n_threads], the first unused */
 };
@@ -57,8 +58,8 @@ static void meet(SnlrtBarrier *barrier, int64_t thread)
         int64_t from = thread - distance % n;
         if (from < 0) from += n;
         snlrt_signal_raise(own + r, meeting, barrier->fence);
-        snlrt_signal_wait(barrier->words + from * barrier->n_rounds + r, meeting, barrier->n_spins,
-                          barrier->fence);
+        snlrt_signal_wait(barrier->words + from * barrier->n_rounds + r, meeting,
+                          barrier->n_rounds_working, barrier->fence);
     }
 }
 
@@ -71,11 +72,12 @@ static void *work(void *user)
 {
     Worker *worker = user;
     SnlrtPool *pool = worker->pool;
+    SnlrtBarrier *barrier = &pool->barrier;
     for (uint32_t n = 1;; n++) {
-        snlrt_signal_wait(&pool->start, n, pool->idle_spins, pool->barrier.fence);
+        snlrt_signal_wait(&pool->start, n, barrier->n_rounds_idle, barrier->fence);
         if (!pool->job) return NULL;
         pool->job(pool->user, worker->thread);
-        meet(&pool->barrier, worker->thread);
+        meet(barrier, worker->thread);
     }
 }
 
@@ -97,9 +99,9 @@ static void *alloc_lines(size_t n, size_t size)
     return p;
 }
 
-static SnlrtStatus barrier_init(SnlrtBarrier *barrier, int64_t n, uint32_t n_spins, SnlrtError *err)
+static SnlrtStatus barrier_init(SnlrtBarrier *barrier, int64_t n, SnlrtError *err)
 {
-    *barrier = (SnlrtBarrier){.n_threads = n, .n_spins = n_spins};
+    *barrier = (SnlrtBarrier){.n_threads = n};
     if (n == 1) return SNLRT_OK;
     barrier->fence = snlrt_signal_fence();
     while (((int64_t)1 << barrier->n_rounds) < n) barrier->n_rounds++;
@@ -107,6 +109,9 @@ static SnlrtStatus barrier_init(SnlrtBarrier *barrier, int64_t n, uint32_t n_spi
     barrier->words = alloc_lines((size_t)(n * barrier->n_rounds), sizeof(SnlrtSignalWord));
     if (!barrier->members || !barrier->words)
         return snlrt_fail(err, SNLRT_MACHINE, "out of memory for %lld threads", (long long)n);
+    bool crowded = n > snlrt_usable_cpus();
+    barrier->n_rounds_working = crowded ? ROUNDS_CROWDED : ROUNDS_WORKING;
+    barrier->n_rounds_idle = crowded ? ROUNDS_CROWDED : ROUNDS_IDLE;
     return SNLRT_OK;
 }
 
@@ -131,12 +136,9 @@ static SnlrtStatus start_workers(SnlrtPool *pool, SnlrtError *err)
 
 static SnlrtStatus pool_init(SnlrtPool *pool, SnlrtError *err)
 {
-    bool crowded = pool->n_threads > 1 && pool->n_threads > snlrt_usable_cpus();
-    pool->idle_spins = crowded ? SPINS_CROWDED : SPINS_IDLE;
     pool->workers = calloc((size_t)pool->n_threads, sizeof *pool->workers);
     if (!pool->workers) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
-    SNLRT_TRY(barrier_init(&pool->barrier, pool->n_threads, crowded ? SPINS_CROWDED : SPINS_WORKING,
-                           err));
+    SNLRT_TRY(barrier_init(&pool->barrier, pool->n_threads, err));
     return start_workers(pool, err);
 }
 

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { N_YIELDS = 32 };
+enum { LOOKS_PER_ROUND = 64 };
 
 static_assert(sizeof(_Atomic uint32_t) == 4, "the kernel compares 4 bytes");
 
@@ -61,14 +61,13 @@ static void sleep_until(SnlrtSignalWord *word, uint32_t value, SnlrtFence fence)
     atomic_fetch_sub_explicit(&word->n_sleepers, 1, memory_order_relaxed);
 }
 
-void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins, SnlrtFence fence)
+void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_rounds, SnlrtFence fence)
 {
-    for (uint32_t i = 0; i < n_spins; i++) {
-        if (snlrt_signal_reached(word, value)) return;
-        pause_cpu();
-    }
-    for (int i = 0; i < N_YIELDS; i++) {
-        if (snlrt_signal_reached(word, value)) return;
+    for (uint32_t round = 0; round < n_rounds; round++) {
+        for (int i = 0; i < LOOKS_PER_ROUND; i++) {
+            if (snlrt_signal_reached(word, value)) return;
+            pause_cpu();
+        }
         sched_yield();
     }
     sleep_until(word, value, fence);

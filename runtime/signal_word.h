@@ -1,8 +1,8 @@
 /* runtime/signal_word.h -- one number that only grows, which one thread raises and others wait for.
  *
- * A waiter spins a bounded number of times, yields a few times, and then sleeps in the kernel; who
- * raises the word makes a system call only if somebody sleeps. Numbers are compared modulo 2^32, so
- * waiters may lag by less than 2^31.
+ * A waiter spins a bounded number of times and then sleeps in the kernel; who raises the word makes
+ * a system call only if somebody sleeps. Numbers are compared modulo 2^32, so waiters may lag by
+ * less than 2^31.
  *
  * Raising writes the number and then asks whether anybody sleeps; a sleeper says so and then looks
  * at the number. One of the two must see the other, which takes a full fence on both sides, or
@@ -31,8 +31,10 @@ SnlrtFence snlrt_signal_fence(void);
 
 /* Sets the word to `value`; what was written before is visible to those who see it. */
 void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value, SnlrtFence fence);
-/* Returns when the word has reached `value`, after at most `n_spins` looks before giving way. */
-void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_spins, SnlrtFence fence);
+
+/* Returns when the word has reached `value`: looks for it about n_rounds * 2 us before it sleeps.
+ */
+void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_rounds, SnlrtFence fence);
 
 static inline bool snlrt_signal_reached(SnlrtSignalWord *word, uint32_t value)
 {

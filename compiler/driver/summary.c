@@ -67,22 +67,37 @@ static bool uses_state(const SnlFunc *f, const SnlState *state)
     return false;
 }
 
-const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, size_t n)
+/* Bytes of the states that the functions use, in order of declaration; returns how many. */
+static size_t state_sizes(SnlArena *arena, const SnlFunc *const *funcs, size_t n, int64_t **out)
 {
     const SnlModule *m = funcs[0]->module;
-    const char *terms = "";
-    int64_t sum = 0, run = 0, each = -1;
-    for (size_t i = 0; i <= m->states.n; i++) {
+    size_t found = 0;
+    *out = SNL_NEW_ARRAY(arena, int64_t, m->states.n + 1);
+    for (size_t i = 0; i < m->states.n; i++) {
         bool used = false;
-        for (size_t k = 0; k < n && i < m->states.n; k++) used |= uses_state(funcs[k], m->states.at[i]);
-        if (i < m->states.n && !used) continue;
-        int64_t nbytes = i < m->states.n ? snl_state_bytes(m->states.at[i]) : -1;
-        if (run && nbytes != each)
-            terms = snl_arena_printf(arena, "%s%s%" PRId64 " of %s", terms, *terms ? " + " : "", run,
-                                     snl_bytes_text(arena, each));
-        run = nbytes == each ? run + 1 : 1;
-        each = nbytes;
-        sum += nbytes > 0 ? nbytes : 0;
+        for (size_t k = 0; k < n; k++) used = used || uses_state(funcs[k], m->states.at[i]);
+        if (used) (*out)[found++] = snl_state_bytes(m->states.at[i]);
+    }
+    return found;
+}
+
+const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, size_t n)
+{
+    int64_t *size, sum = 0;
+    size_t n_states = state_sizes(arena, funcs, n, &size);
+    const char *terms = "";
+    for (size_t i = 0; i < n_states; i++) {
+        int64_t count = 0;
+        bool first = true;
+        for (size_t k = 0; k < n_states; k++) {
+            if (size[k] != size[i]) continue;
+            count++;
+            first = first && k >= i;
+        }
+        sum += size[i];
+        if (first)
+            terms = snl_arena_printf(arena, "%s%s%" PRId64 " of %s", terms, *terms ? " + " : "", count,
+                                     snl_bytes_text(arena, size[i]));
     }
     return snl_arena_printf(arena, "%s (%s)", snl_bytes_text(arena, sum), terms);
 }

@@ -179,10 +179,76 @@ static void folder_of_cases(void **state)
     assert_true(totals.checked > 0);
 }
 
+/* ---- the table of REFERENCE.md ------------------------------------------------------------------------ */
+
+typedef struct Count {
+    const char *what;
+    size_t n;
+} Count;
+
+/* Cases and how many of them apply, in the order of golden_models. */
+static const size_t wanted_cases[GOLDEN_MODELS][2] = {{39, 38},   {54, 38},  {39, 38},  {136, 81},
+                                                      {106, 68}, {81, 66}, {161, 81}, {9, 7}};
+static const Count wanted_reasons[] = {
+    {"DiagN (estimated diagonal surrogate)", 22},
+    {"ExactNewton", 8},
+    {"Fused K>1 (repeated application)", 9},
+    {"Fused+split", 16},
+    {"IDN over a layer whose window bites (reference ignores it)", 2},
+    {"ar_chunk_* (chunk caches, chunk-composition prefill)", 48},
+    {"deer_* (full or diagonal Jacobian, Kalman)", 15},
+    {"generation with the reference's lambda bug (no_x0_resid)", 25},
+    {"init preheat", 6},
+    {"init warm_pos0", 6},
+    {"self-speculative decoding", 22},
+    {"training objective", 29},
+};
+enum { N_REASONS = sizeof wanted_reasons / sizeof wanted_reasons[0] };
+
+static void count_reasons(const Golden *g, size_t *count, size_t *out_applies)
+{
+    json_t *list = json_object_get(g->root, "cases");
+    *out_applies = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *c = json_array_get(list, i);
+        if (json_is_true(json_object_get(c, "applies"))) {
+            ++*out_applies;
+            continue;
+        }
+        const char *why = json_string_value(json_object_get(c, "why_not"));
+        size_t r = 0;
+        while (r < N_REASONS && strcmp(wanted_reasons[r].what, why) != 0) r++;
+        if (r == N_REASONS) fail_msg("%s: an unknown reason: %s", g->name, why);
+        count[r]++;
+    }
+}
+
+static void counts_are_those_of_the_reference(void **state)
+{
+    (void)state;
+    size_t count[N_REASONS] = {0};
+    for (int i = 0; i < GOLDEN_MODELS; i++) {
+        char path[4096];
+        Golden g;
+        size_t applies;
+        snprintf(path, sizeof path, "%.2000s/%s", golden_shared(), golden_models[i]);
+        golden_open(&g, path);
+        count_reasons(&g, count, &applies);
+        print_message("%-16s %3zu cases, %2zu apply\n", golden_models[i], g.n_cases, applies);
+        assert_int_equal(g.n_cases, wanted_cases[i][0]);
+        assert_int_equal(applies, wanted_cases[i][1]);
+        golden_close(&g);
+    }
+    for (size_t r = 0; r < N_REASONS; r++) {
+        print_message("does not apply: %2zu %s\n", count[r], wanted_reasons[r].what);
+        assert_int_equal(count[r], wanted_reasons[r].n);
+    }
+}
+
 int main(void)
 {
     static char path[3 * GOLDEN_MODELS][4096];
-    struct CMUnitTest tests[3 * GOLDEN_MODELS];
+    struct CMUnitTest tests[3 * GOLDEN_MODELS + 1];
     bool full = golden_shared() && getenv("SNL_FULL");
     const char *parent[3] = {golden_data(), full ? golden_shared() : NULL,
                              full ? golden_shared() : NULL};
@@ -199,6 +265,9 @@ int main(void)
             tests[n] = (struct CMUnitTest){golden_models[i], folder_of_cases, NULL, NULL, path[n]};
             n++;
         }
-    if (!full) printf("note: only tests/data is checked; SNL_FULL=1 checks the full reference set\n");
+    if (full)
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(counts_are_those_of_the_reference);
+    else
+        printf("note: only tests/data is checked; SNL_FULL=1 checks the full reference set\n");
     return _cmocka_run_group_tests("golden_plans", tests, n, NULL, NULL);
 }
