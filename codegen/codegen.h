@@ -17,11 +17,13 @@ typedef enum SnlSanitizer {
 } SnlSanitizer;
 
 typedef struct SnlTargetOptions {
-    const char *triple; /* NULL: the host's */
-    const char *cpu;    /* "native", an LLVM cpu name, or NULL: x86-64-v3 (generic elsewhere) */
+    const char *triple;   /* NULL: the host's */
+    const char *cpu;      /* "native", an LLVM cpu name, or NULL: see snl_emit_program */
+    const char *features; /* more LLVM features of a named cpu: "+avx512vnni"; NULL: none */
     SnlSanitizer sanitize;
-    bool pic;    /* shared object (snlpc run) */
-    bool verify; /* LLVM verifier */
+    bool pic;           /* shared object (snlpc run) */
+    bool verify;        /* LLVM verifier */
+    bool targets_ready; /* snl_gen_init_targets has run */
 } SnlTargetOptions;
 
 /* One mode of a program: two scheduled functions over the same states and weights. */
@@ -52,7 +54,8 @@ typedef struct SnlProgramSpec {
 int64_t snl_state_bytes(const SnlState *state);
 
 /* A program's code: the steps, their kernels and the constant `snlrt_model`. The file at `path` is
- * written whole or not at all. */
+ * written whole or not at all. An object for x86-64 without a named cpu holds every level of
+ * processors (codegen/levels.c); anything else is for one cpu (x86-64-v3, generic elsewhere). */
 SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
                            const SnlProgramSpec *spec, const SnlTargetOptions *target,
                            SnlEmitKind kind, const char *path, SnlDiag *diag);

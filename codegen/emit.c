@@ -1,6 +1,7 @@
 /* codegen/emit.c -- whole modules: a program's steps with the constant `snlrt_model`, or one
  * callable function. */
 #include "codegen/gen.h"
+#include "codegen/levels.h"
 #include "runtime/abi.h"
 
 /* ---- constants
@@ -54,6 +55,7 @@ enum {
 #define SNLRT_FIELD(type, name, kind) +1
     N_GRAPH_FIELDS = 0 SNLRT_GRAPH_FIELDS(SNLRT_FIELD),
     N_OUTPUT_FIELDS = 0 SNLRT_OUTPUT_FIELDS(SNLRT_FIELD),
+    N_LEVEL_FIELDS = 0 SNLRT_LEVEL_FIELDS(SNLRT_FIELD),
     N_MODEL_FIELDS = 0 SNLRT_MODEL_FIELDS(SNLRT_FIELD)
 #undef SNLRT_FIELD
 };
@@ -114,11 +116,11 @@ static LLVMValueRef emit_outputs(SnlGen *g, const SnlProgramSpec *spec)
     return constant_array(g, type, at, spec->n_outputs, "outputs");
 }
 
-static char *target_text(SnlGen *g)
+static char *target_text(SnlGen *g, bool levels)
 {
-    char *triple = LLVMGetTargetMachineTriple(g->machine),
-         *cpu = LLVMGetTargetMachineCPU(g->machine);
-    char *both = snl_arena_printf(g->arena, "%s %s", triple, cpu);
+    char *triple = LLVMGetTargetMachineTriple(g->machine);
+    char *cpu = LLVMGetTargetMachineCPU(g->machine);
+    char *both = snl_arena_printf(g->arena, "%s %s", triple, levels ? "(levels)" : cpu);
     LLVMDisposeMessage(triple);
     LLVMDisposeMessage(cpu);
     return both;
@@ -135,9 +137,21 @@ static int64_t plan_states(const SnlModule *m, SnlArena *arena, int64_t **out_of
     return at;
 }
 
-static void emit_model(SnlGen *g, const SnlProgramSpec *spec, LLVMValueRef graphs,
-                       int64_t state_bytes)
+static LLVMValueRef level_of(SnlGen *g, const char *name, const char *needs, LLVMValueRef graphs)
 {
+    Fields f = {.g = g};
+    field_p(&f, text(g, name));
+    field_p(&f, text(g, needs));
+    field_p(&f, graphs);
+    SNL_ASSERT(f.n == N_LEVEL_FIELDS);
+    return struct_of(&f);
+}
+
+/* `levels`: structs of the ABI, lowest first; the lowest one's graphs are the model's. */
+static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
+                       LLVMValueRef *levels, size_t n_levels, int64_t state_bytes)
+{
+    enum { GRAPHS = 2 }; /* field of SnlrtLevel */
     LLVMValueRef *eos = SNL_NEW_ARRAY(g->arena, LLVMValueRef, spec->n_eos + 1);
     for (size_t i = 0; i < spec->n_eos; i++) eos[i] = snl_i64(g, spec->eos[i]);
     Fields f = {.g = g};
@@ -145,8 +159,8 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, LLVMValueRef graph
     field_p(&f, text(g, spec->name));
     field_p(&f, text(g, spec->family));
     field_p(&f, text(g, "snlpc " SNL_VERSION));
-    field_p(&f, text(g, target_text(g)));
-    field_p(&f, text(g, snl_gen_required_features(g)));
+    field_p(&f, text(g, target_text(g, n_levels > 1)));
+    field_p(&f, text(g, needs));
     field_p(&f, text(g, spec->weight_format));
     field_i(&f, spec->vocab);
     field_i(&f, spec->context);
@@ -156,10 +170,12 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, LLVMValueRef graph
     field_p(&f, constant_array(g, g->i64, eos, spec->n_eos, "eos"));
     field_i(&f, state_bytes);
     field_i(&f, (int64_t)spec->n_graphs);
-    field_p(&f, graphs);
+    field_p(&f, LLVMGetOperand(levels[0], GRAPHS));
     field_i(&f, (int64_t)spec->n_outputs);
     field_p(&f, emit_outputs(g, spec));
     field_i(&f, (int64_t)spec->payload_id);
+    field_i(&f, (int64_t)n_levels);
+    field_p(&f, constant_array(g, LLVMTypeOf(levels[0]), levels, n_levels, "levels"));
     SNL_ASSERT(f.n == N_MODEL_FIELDS);
     LLVMValueRef model = struct_of(&f);
     LLVMValueRef global = LLVMAddGlobal(g->module, LLVMTypeOf(model), "snlrt_model");
@@ -167,27 +183,97 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, LLVMValueRef graph
     LLVMSetGlobalConstant(global, 1);
 }
 
-SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
-                           const SnlProgramSpec *spec, const SnlTargetOptions *target,
-                           SnlEmitKind kind, const char *path, SnlDiag *diag)
+/* ---- programs ----------------------------------------------------------------------------------
+ */
+
+static LLVMValueRef emit_graphs(SnlGen *g, const SnlModule *m, const SnlPayload *payload,
+                                const SnlProgramSpec *spec, int64_t *out_state_bytes)
+{
+    int64_t *state_offset;
+    *out_state_bytes = plan_states(m, g->arena, &state_offset);
+    LLVMValueRef *graphs = SNL_NEW_ARRAY(g->arena, LLVMValueRef, spec->n_graphs);
+    for (size_t i = 0; i < spec->n_graphs; i++)
+        graphs[i] = emit_graph(g, &spec->graphs[i], payload, state_offset);
+    return constant_array(g, LLVMTypeOf(graphs[0]), graphs, spec->n_graphs, "graphs");
+}
+
+static char *level_symbol(SnlArena *arena, const char *level)
+{
+    return snl_arena_printf(arena, "snlgen_graphs.%s", level);
+}
+
+SnlStatus snl_emit_level(const SnlModule *m, const SnlPayload *payload, const SnlProgramSpec *spec,
+                         const SnlTargetOptions *target, const char *level, const char *path,
+                         SnlDiag *diag)
+{
+    SnlArena *arena = snl_arena_create();
+    SnlGen g;
+    SnlStatus status = snl_gen_create(&g, arena, spec->name, target, diag);
+    if (status == SNL_OK) {
+        int64_t state_bytes;
+        LLVMValueRef graphs = emit_graphs(&g, m, payload, spec, &state_bytes);
+        LLVMSetLinkage(graphs, LLVMExternalLinkage);
+        LLVMSetVisibility(graphs, LLVMHiddenVisibility);
+        char *symbol = level_symbol(arena, level);
+        LLVMSetValueName2(graphs, symbol, strlen(symbol));
+        status = snl_gen_write(&g, target, SNL_EMIT_OBJ, path);
+    }
+    snl_gen_destroy(&g);
+    snl_arena_destroy(arena);
+    return status;
+}
+
+SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlProgramSpec *spec,
+                                const SnlTargetOptions *target, const SnlLevel *levels, size_t n,
+                                const char *path, SnlDiag *diag)
 {
     SnlArena *arena = snl_arena_create();
     SnlGen g;
     SnlStatus status = snl_gen_create(&g, arena, spec->name, target, diag);
     if (status == SNL_OK) {
         int64_t *state_offset;
-        int64_t state_bytes = plan_states(m, arena, &state_offset);
-        LLVMValueRef *graphs = SNL_NEW_ARRAY(arena, LLVMValueRef, spec->n_graphs);
-        for (size_t i = 0; i < spec->n_graphs; i++)
-            graphs[i] = emit_graph(&g, &spec->graphs[i], payload, state_offset);
-        LLVMValueRef table =
-            constant_array(&g, LLVMTypeOf(graphs[0]), graphs, spec->n_graphs, "graphs");
-        emit_model(&g, spec, table, state_bytes);
+        LLVMValueRef *at = SNL_NEW_ARRAY(arena, LLVMValueRef, n);
+        for (size_t i = 0; i < n; i++) {
+            LLVMValueRef graphs =
+                LLVMAddGlobal(g.module, g.i8, level_symbol(arena, levels[i].name));
+            LLVMSetVisibility(graphs, LLVMHiddenVisibility);
+            at[i] = level_of(&g, levels[i].name, levels[i].needs, graphs);
+        }
+        emit_model(&g, spec, levels[0].needs, at, n, plan_states(m, arena, &state_offset));
+        status = snl_gen_write(&g, target, SNL_EMIT_OBJ, path);
+    }
+    snl_gen_destroy(&g);
+    snl_arena_destroy(arena);
+    return status;
+}
+
+static SnlStatus emit_one_cpu(const SnlModule *m, const SnlPayload *payload,
+                              const SnlProgramSpec *spec, const SnlTargetOptions *target,
+                              SnlEmitKind kind, const char *path, SnlDiag *diag)
+{
+    SnlArena *arena = snl_arena_create();
+    SnlGen g;
+    SnlStatus status = snl_gen_create(&g, arena, spec->name, target, diag);
+    if (status == SNL_OK) {
+        int64_t state_bytes;
+        LLVMValueRef graphs = emit_graphs(&g, m, payload, spec, &state_bytes);
+        const char *needs = snl_gen_required_features(&g);
+        LLVMValueRef level = level_of(&g, target->cpu ? target->cpu : "default", needs, graphs);
+        emit_model(&g, spec, needs, &level, 1, state_bytes);
         status = snl_gen_write(&g, target, kind, path);
     }
     snl_gen_destroy(&g);
     snl_arena_destroy(arena);
     return status;
+}
+
+SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
+                           const SnlProgramSpec *spec, const SnlTargetOptions *target,
+                           SnlEmitKind kind, const char *path, SnlDiag *diag)
+{
+    return kind == SNL_EMIT_OBJ && snl_target_has_levels(target)
+               ? snl_emit_levels(m, payload, spec, target, path, diag)
+               : emit_one_cpu(m, payload, spec, target, kind, path, diag);
 }
 
 /* ---- one function with its own C signature

@@ -174,6 +174,8 @@ typedef struct SnlOpGen {
 /* Address of a weight in the payload, of a state in the state memory. */
 LLVMValueRef snl_weight_ptr(const SnlOpGen *o, const SnlWeight *w);
 LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *s);
+/* A member's weight of group 0: its own of a list, else the one that all share; NULL without. */
+LLVMValueRef snl_member_weight_ptr(const SnlOpGen *o, size_t member);
 
 /* Emits calls for one member's or the whole column range. */
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
@@ -181,7 +183,7 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
 void snl_kernel_embed(const SnlOpGen *o, SnlRange r);
 void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r);
 void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange groups);
-void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r);
+void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r);
 void snl_kernel_mix(const SnlOpGen *o, SnlRange r);
 void snl_kernel_rope(const SnlOpGen *o, SnlRange heads);
 void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1);
@@ -212,6 +214,8 @@ LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *pay
 SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
                          const SnlTargetOptions *options, SnlDiag *diag);
 void snl_gen_destroy(SnlGen *g);
+/* Loads LLVM's targets; must have run before generators are made by several threads. */
+void snl_gen_init_targets(void);
 /* Features of the machine's CPU that the runtime must find, comma separated. */
 char *snl_gen_required_features(SnlGen *g);
 /* Does the target have LLVM's feature of that name (those that codegen/dot.c asks for)? */

@@ -171,7 +171,7 @@ static char *eltwise_name(const Eltwise *e, const SnlPlace *in, SnlPlace out, in
     return name;
 }
 
-static void emit_part(Eltwise *e, SnlPlace out, SnlRange r)
+static void emit_part(Eltwise *e, size_t member, SnlPlace out, SnlRange r)
 {
     const SnlOpGen *o = e->o;
     SnlGen *g = o->g;
@@ -195,14 +195,14 @@ static void emit_part(Eltwise *e, SnlPlace out, SnlRange r)
         args[i] = in[i].base;
         args[n + i] = e->coef_is_param[i] ? snl_weight_ptr(o, coef->weight) : null;
     }
-    args[2 * n] = o->op->code == SNL_OP_SCALE ? snl_weight_ptr(o, snl_op_weight(o->op, 0)) : null;
+    args[2 * n] = snl_member_weight_ptr(o, member);
     args[2 * n + 1] = out.base;
     LLVMValueRef range[] = {r.c0, r.c1, r.r0, r.r1};
     memcpy(args + 2 * n + 2, range, sizeof range);
     snl_call(g, f, args, 2 * n + 6);
 }
 
-void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r)
+void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r)
 {
     const SnlOp *op = o->op;
     size_t total = op->code == SNL_OP_STACK ? 1 : op->n_in;
@@ -219,7 +219,7 @@ void snl_kernel_eltwise(const SnlOpGen *o, SnlRange r)
         }
         if (op->code == SNL_OP_MUL && snl_type_width(snl_in(op, 1)->type) != width)
             e.head_width = width / snl_type_width(snl_in(op, 1)->type);
-        emit_part(&e, o->out, r);
+        emit_part(&e, member, o->out, r);
     }
 }
 

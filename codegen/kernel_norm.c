@@ -70,9 +70,7 @@ void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, S
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef w = weighted
-                         ? snl_weight_ptr(o, o->op->sym[0].weight[o->op->sym[0].n > 1 ? member : 0])
-                         : LLVMConstNull(g->ptr);
+    LLVMValueRef w = snl_member_weight_ptr(o, member);
     LLVMValueRef args[] = {x.base, w, y.base, groups.c0, groups.c1, groups.r0, groups.r1};
     snl_call(g, f, args, 7);
 }

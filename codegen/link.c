@@ -112,6 +112,16 @@ SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char
     SNL_UNREACHABLE();
 }
 
+SnlStatus snl_link_objects(const char *const *objects, size_t n, const char *out_path,
+                           SnlDiag *diag)
+{
+    enum { MAX_OBJECTS = 16, HEAD = 4 };
+    const char *argv[HEAD + MAX_OBJECTS + 1] = {linker(), "-r", "-o", out_path};
+    SNL_ASSERT(n <= MAX_OBJECTS);
+    memcpy(argv + HEAD, objects, n * sizeof *objects);
+    return link_file(argv, "lld-19", out_path, diag);
+}
+
 SnlStatus snl_link_shared(const char *object, const char *out_path, SnlDiag *diag)
 {
     /* libc and libm are left undefined: the process that loads the object has them. */

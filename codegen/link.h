@@ -8,6 +8,9 @@
 /* Links `object` with the runtime into a static executable (with a sanitizer: a dynamic one). */
 SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char *out_path,
                            SnlDiag *diag);
+/* Joins objects into one object. */
+SnlStatus snl_link_objects(const char *const *objects, size_t n, const char *out_path,
+                           SnlDiag *diag);
 /* Links `object` into a shared object; runtime symbols are resolved from `snlpc` itself or the
  * runtime archive. */
 SnlStatus snl_link_shared(const char *object, const char *out_path, SnlDiag *diag);

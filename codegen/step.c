@@ -128,6 +128,13 @@ LLVMValueRef snl_weight_ptr(const SnlOpGen *o, const SnlWeight *w)
     return snl_offset_const(o->g, o->weights, snl_payload_offset(o->payload, w));
 }
 
+LLVMValueRef snl_member_weight_ptr(const SnlOpGen *o, size_t member)
+{
+    const SnlSymbols *weights = &o->op->sym[0];
+    if (weights->n == 0) return LLVMConstNull(o->g->ptr);
+    return snl_weight_ptr(o, weights->weight[weights->n > 1 ? member : 0]);
+}
+
 LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *state)
 {
     return snl_offset_const(o->g, o->state, o->state_offset[state->id]);
@@ -366,7 +373,7 @@ static void emit_eltwise(Step *s, SnlOpGen *o)
         if (op->code == SNL_OP_STACK) ins[0] = ins[m];
         part.out = member_place(o, op->out[0], o->out, m);
         /* Words are columns, but for a stack of rows in blocks, which is copied word by word. */
-        snl_kernel_eltwise(&part, column_range(s, &o->p, m, members, snl_member_words(type)));
+        snl_kernel_eltwise(&part, m, column_range(s, &o->p, m, members, snl_member_words(type)));
     }
 }
 

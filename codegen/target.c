@@ -37,13 +37,17 @@ static SnlStatus check_cpu(SnlGen *g, const char *triple, const char *cpu)
                         triple, known);
 }
 
-static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
+void snl_gen_init_targets(void)
 {
     LLVMInitializeAllTargetInfos();
     LLVMInitializeAllTargets();
     LLVMInitializeAllTargetMCs();
     LLVMInitializeAllAsmPrinters();
     LLVMInitializeAllAsmParsers();
+}
+
+static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
+{
     char *host = own_message(g->arena, LLVMGetDefaultTargetTriple());
     const char *triple = options->triple ? options->triple : host;
     LLVMTargetRef target;
@@ -52,7 +56,8 @@ static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
         return snl_error_at(g->diag, SNL_E_USAGE, "--target",
                             "found '%s', wanted a triple such as %s: %s", triple, host,
                             own_message(g->arena, message));
-    const char *cpu = options->cpu ? options->cpu : default_cpu(triple), *features = "";
+    const char *cpu = options->cpu ? options->cpu : default_cpu(triple),
+               *features = options->features ? options->features : "";
     if (strcmp(cpu, "native") == 0) {
         if (options->triple && strncmp(triple, host, strcspn(host, "-") + 1) != 0)
             return snl_error_at(g->diag, SNL_E_USAGE, "--cpu",
@@ -128,18 +133,24 @@ static bool named_cpu_has(const char *cpu, const char *features, const char *fea
     return false;
 }
 
+/* Does LLVM's feature text have "+name" (sign '+') or "-name"? */
+static bool listed(const char *features, char sign, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = features; *at; at += strcspn(at, ","), at += *at == ',')
+        if (at[0] == sign && strncmp(at + 1, name, n) == 0 && (at[n + 1] == ',' || !at[n + 1]))
+            return true;
+    return false;
+}
+
 bool snl_gen_has_feature(SnlGen *g, const char *feature)
 {
     char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
     char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
     char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
     if (strncmp(triple, "x86_64", 6) != 0) return false;
-    if (*features == '\0') return named_cpu_has(cpu, features, feature);
-    char *wanted = snl_arena_printf(g->arena, "+%s", feature); /* native: the host says it all */
-    size_t n = strlen(wanted);
-    for (const char *at = features; (at = strstr(at, wanted)); at += n)
-        if (at[n] == ',' || at[n] == '\0') return true;
-    return false;
+    if (listed(features, '-', feature)) return false; /* native: the host says it all */
+    return listed(features, '+', feature) || named_cpu_has(cpu, features, feature);
 }
 
 char *snl_gen_required_features(SnlGen *g)
@@ -147,10 +158,14 @@ char *snl_gen_required_features(SnlGen *g)
     char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
     char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
     char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
-    if (strncmp(triple, "x86_64", 6) != 0 || cpu_name_in(cpu, v1_cpus))
-        return snl_arena_strdup(g->arena, "");
-    const char *needed = has_avx512(cpu, features) ? v4 : cpu_name_in(cpu, v2_cpus) ? v2 : v3;
-    return snl_arena_strdup(g->arena, needed);
+    if (strncmp(triple, "x86_64", 6) != 0) return snl_arena_strdup(g->arena, "");
+    if (strchr(features, '-')) return features; /* native: all that LLVM was told */
+    const char *base = cpu_name_in(cpu, v1_cpus)   ? ""
+                       : has_avx512(cpu, features) ? v4
+                       : cpu_name_in(cpu, v2_cpus) ? v2
+                                                   : v3;
+    return snl_arena_printf(g->arena, "%s%s", base,
+                            cpu_name_in(cpu, vnni_cpus) ? ",avx512vnni" : "");
 }
 
 char *snl_target_cpus(SnlArena *arena, const char *triple)
@@ -204,6 +219,7 @@ SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
     g->i64 = LLVMInt64TypeInContext(g->ctx);
     g->ptr = LLVMPointerTypeInContext(g->ctx, 0);
     g->void_ = LLVMVoidTypeInContext(g->ctx);
+    if (!options->targets_ready) snl_gen_init_targets();
     SNL_TRY(create_machine(g, options));
     choose_tile(g);
     return SNL_OK;

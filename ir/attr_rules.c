@@ -41,7 +41,7 @@ static const Rule wexpr_rules[] = {
 #undef SCHEDULING_KEY
 };
 
-static const char *const scheduling_key[] = {
+const char *const snl_scheduling_keys[] = {
 #define OP_ATTR(OP, key, kind, need, lo, hi, words)
 #define WEXPR_ATTR(WEXPR, key, kind, need, lo, hi, words)
 #define SCHEDULING_KEY(key) key,
@@ -49,7 +49,7 @@ static const char *const scheduling_key[] = {
 #undef OP_ATTR
 #undef WEXPR_ATTR
 #undef SCHEDULING_KEY
-};
+    NULL};
 
 const char *snl_wexpr_text(SnlWexprCode code)
 {
@@ -184,8 +184,8 @@ static SnlStatus check(const Subject *s)
 
 static bool is_scheduling_key(const char *key)
 {
-    for (size_t i = 0; i < sizeof scheduling_key / sizeof *scheduling_key; i++)
-        if (strcmp(scheduling_key[i], key) == 0) return true;
+    for (const char *const *k = snl_scheduling_keys; *k; k++)
+        if (strcmp(*k, key) == 0) return true;
     return false;
 }
 

@@ -82,6 +82,8 @@ void snl_attr_set_word(SnlModule *m, SnlAttrs *attrs, const char *key, const cha
 void snl_attr_set_string(SnlModule *m, SnlAttrs *attrs, const char *key, const char *text);
 void snl_attr_set_flag(SnlModule *m, SnlAttrs *attrs, const char *key);
 void snl_attr_remove(SnlAttrs *attrs, const char *key);
+/* What the schedule leaves on operations (ir/attr_rules.def); ends with NULL. */
+extern const char *const snl_scheduling_keys[];
 bool snl_attrs_equal(const SnlAttrs *a, const SnlAttrs *b);
 SnlAttrs snl_attrs_copy(SnlModule *m, const SnlAttrs *attrs);
 

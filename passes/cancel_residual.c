@@ -61,8 +61,8 @@ static bool expand(Canceller *c, SnlTerms *terms, SnlTerm term, const SnlValue *
     return true;
 }
 
-/* Adds up what has one value and no weight; drops what is zero. 1 - (1 - d) + ... should be zero but
- * for rounding of the factors. */
+/* Adds up what has one value and no weight; drops what is zero. 1 - (1 - d) + ... should be zero
+ * but for rounding of the factors. */
 static void add_up(SnlTerms *terms)
 {
     size_t n = 0;
@@ -78,7 +78,8 @@ static void add_up(SnlTerms *terms)
     }
     terms->n = 0;
     for (size_t i = 0; i < n; i++)
-        if (terms->at[i].weight || fabs(terms->at[i].r) > 1e-14) terms->at[terms->n++] = terms->at[i];
+        if (terms->at[i].weight || fabs(terms->at[i].r) > 1e-14)
+            terms->at[terms->n++] = terms->at[i];
 }
 
 static void find_places(Canceller *c, const SnlFunc *f)
@@ -90,7 +91,8 @@ static void find_places(Canceller *c, const SnlFunc *f)
         for (size_t i = 0; i < op->n_out; i++) c->place[op->out[i]->id] = n++;
 }
 
-/* In order of definition: what was nested inside out reads like a sum again. Insertion, to be stable. */
+/* In order of definition: what was nested inside out reads like a sum again. Insertion, to be
+ * stable. */
 static void sort_terms(const Canceller *c, SnlTerms *terms)
 {
     for (size_t i = 1; i < terms->n; i++) {
@@ -145,8 +147,8 @@ static bool run_op(Canceller *c, SnlOp *op)
     return changed;
 }
 
-/* Terms only ever go deeper into earlier sums, so this ends. Sums that are read by what was taken apart
- * come first in the function: one walk finds everything. */
+/* Terms only ever go deeper into earlier sums, so this ends. Sums that are read by what was taken
+ * apart come first in the function: one walk finds everything. */
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
     Canceller c = {.arena = ctx->scratch};

@@ -176,7 +176,8 @@ SnlCheckError snl_check_compare(SnlArena *arena, const SnlCheckResult *before,
         if (!b) continue;
         double error = record_error(a, b);
         worst.n_compared++;
-        if (error > worst.error) worst.error = error, worst.where = snl_arena_strdup(arena, a->where);
+        if (error > worst.error)
+            worst.error = error, worst.where = snl_arena_strdup(arena, a->where);
     }
     return worst;
 }

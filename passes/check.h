@@ -1,7 +1,8 @@
 /* passes/check.h -- does a pass keep what the functions compute? Private to passes/.
  *
- * Every `func` of the module is called by the reference evaluator on seeded random inputs, twice in a
- * row with the states kept, for a few lengths; results and states of before and after are compared. */
+ * Every `func` of the module is called by the reference evaluator on seeded random inputs, twice in
+ * a row with the states kept, for a few lengths; results and states of before and after are
+ * compared. */
 #ifndef SNL_PASSES_CHECK_H
 #define SNL_PASSES_CHECK_H
 

@@ -17,12 +17,12 @@
  *       %p = linear %n, @a : f32[T, 4]
  *       %y = lincomb %p, %p : f32[T, 4]
  *
- * Pure ops are equal when code, operands, symbols and attributes are. An op that reads a state is equal
- * only to one that reads it before the same writes. Calls are never merged: they may write. Weights
- * are equal when their expressions are; random ones depend on their name and are not. */
+ * Pure ops are equal when code, operands, symbols and attributes are. An op that reads a state is
+ * equal only to one that reads it before the same writes. Calls are never merged: they may write.
+ * Weights are equal when their expressions are; random ones depend on their name and are not. */
 #include "passes/rewrite.h"
 
-/* ---- weights --------------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
 typedef struct WeightMap {
     SnlWeight **leader; /* by id */
@@ -88,7 +88,7 @@ static bool merge_weights(SnlModule *m, SnlArena *arena)
     return map.changed;
 }
 
-/* ---- operations ------------------------------------------------------------------------------------ */
+/* ---- operations ----------------------------------------------------------------------------- */
 
 typedef struct Seen {
     SnlOp *op;

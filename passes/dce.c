@@ -14,8 +14,9 @@
  *       return %y
  *     }
  *
- * Pure operations without a reader; layers that no function reaches (in a module without functions all
- * layers stay); then weights and states that nothing names. Writes to states and calls always stay. */
+ * Pure operations without a reader; layers that no function reaches (in a module without functions
+ * all layers stay); then weights and states that nothing names. Writes to states and calls always
+ * stay. */
 #include "passes/rewrite.h"
 
 static bool is_unused(const SnlOp *op)

@@ -10,13 +10,13 @@
  *     %y = linear %n, @w.g : f32[T, 4]
  *
  * Likewise for `scale %x, @g` and for one scaled operand (`lincomb %x {coef = [0.5]}`), which go
- * altogether. With members, `rms_norm %x, [@g8, @g9]` before `linear %n, [@w8, @w9]` becomes one norm
- * without weight that all members share.
+ * altogether. With members, `rms_norm %x, [@g8, @g9]` before `linear %n, [@w8, @w9]` becomes one
+ * norm without weight that all members share.
  *
- * Only when every reader of the scaled value is such a linear, when every use of each weight would get
- * the same factor (a tied head has another one), and when the product keeps its precision: the stored
- * format is f32, or narrower than the source's, so that it is rounded by us anyway. The option
- * `weights` names the stored format as in `pack`. */
+ * Only when every reader of the scaled value is such a linear, when every use of each weight would
+ * get the same factor (a tied head has another one), and when the product keeps its precision: the
+ * stored format is f32, or narrower than the source's, so that it is rounded by us anyway. The
+ * option `weights` names the stored format as in `pack`. */
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -49,7 +49,7 @@ typedef struct Fold {
     bool *conflict, *looked, *precise;
 } Fold;
 
-/* ---- candidates ------------------------------------------------------------------------------------- */
+/* ---- candidates ----------------------------------------------------------------------------- */
 
 static bool is_scaler(const SnlOp *op)
 {
@@ -102,7 +102,7 @@ static bool same_factor(Factor a, Factor b)
     return a.vector == b.vector && (a.vector || a.number == b.number);
 }
 
-/* ---- what may be folded ----------------------------------------------------------------------------- */
+/* ---- what may be folded --------------------------------------------------------------------- */
 
 static bool has_source(const SnlWeight *w)
 {
@@ -113,7 +113,10 @@ static bool has_source(const SnlWeight *w)
 }
 
 /* Bytes of 32 numbers. */
-static int64_t width_of(SnlDtype dtype) { return snl_dtype_row_bytes(dtype, 32); }
+static int64_t width_of(SnlDtype dtype)
+{
+    return snl_dtype_row_bytes(dtype, 32);
+}
 
 static SnlStatus look_at(Fold *fold, SnlWeight *w)
 {
@@ -168,7 +171,8 @@ static bool is_foldable(const Fold *fold, const Candidate *c)
     return true;
 }
 
-/* Dropping one candidate can leave a weight of another with an unscaled use: until nothing changes. */
+/* Dropping one candidate can leave a weight of another with an unscaled use: until nothing changes.
+ */
 static SnlStatus choose(Fold *fold)
 {
     for (bool again = true; again;) {
@@ -183,7 +187,7 @@ static SnlStatus choose(Fold *fold)
     return SNL_OK;
 }
 
-/* ---- rewriting -------------------------------------------------------------------------------------- */
+/* ---- rewriting ------------------------------------------------------------------------------ */
 
 static SnlWeight *scaled_weight(Fold *fold, SnlWeight *w, Factor f)
 {
@@ -191,7 +195,8 @@ static SnlWeight *scaled_weight(Fold *fold, SnlWeight *w, Factor f)
     const char *dot = f.vector ? strrchr(f.vector->name, '.') : NULL;
     const char *tail = f.vector ? (dot ? dot + 1 : f.vector->name) : "scaled";
     const char *name = snl_arena_printf(fold->arena, "%s.%s", w->name, tail);
-    const SnlType *type = snl_type(fold->m, SNL_F32, w->type->rank, w->type->dim); /* products are */
+    const SnlType *type =
+        snl_type(fold->m, SNL_F32, w->type->rank, w->type->dim); /* products are */
     if (f.vector)
         return snl_weight_intern(fold->m, name, type, SNL_WEXPR_COLSCALE,
                                  (SnlWeight *[]){w, f.vector}, 2, attrs);

@@ -1,11 +1,11 @@
 /* passes/fuse_body.c -- builds one fused layer.
  *
  * A layer is a trunk with branches. The trunk is the chained state h and what sums (lincomb with a
- * trunk operand) and stream mixes make of it; everything else is branch: it reads the trunk through a
- * norm and comes back as a term of the next trunk operation. The layers are walked in step: all
- * branches up to the next trunk operation are copied, each with its own weights and states, then that
- * operation is built once, on the sum of the layers' branches. Factors and mixing matrices of the
- * trunk, which the layers have to share now, are replaced by their means. So
+ * trunk operand) and stream mixes make of it; everything else is branch: it reads the trunk through
+ * a norm and comes back as a term of the next trunk operation. The layers are walked in step: all
+ * branches up to the next trunk operation are copied, each with its own weights and states, then
+ * that operation is built once, on the sum of the layers' branches. Factors and mixing matrices of
+ * the trunk, which the layers have to share now, are replaced by their means. So
  *
  *     x = input;   y = x + sum_l Attn_l(norm_l(x));   out = y + sum_l MLP_l(norm_l(y))
  *
@@ -16,10 +16,10 @@
 
 typedef struct Source {
     const SnlFunc *f;
-    bool *trunk;          /* by value id */
-    const SnlOp *next;    /* first op that is not copied yet */
-    SnlValue **map;       /* by value id: the value in the fused layer */
-    SnlState **state;     /* its state parameters in the fused layer */
+    bool *trunk;                 /* by value id */
+    const SnlOp *next;           /* first op that is not copied yet */
+    SnlValue **map;              /* by value id: the value in the fused layer */
+    SnlState **state;            /* its state parameters in the fused layer */
     SnlVec(const SnlOp *) norms; /* rms_norms with weights, in order (compat) */
     size_t n_norms_done;
 } Source;
@@ -34,7 +34,7 @@ typedef struct Fuser {
     SnlFunc *out;
 } Fuser;
 
-/* ---- trunk ------------------------------------------------------------------------------------------ */
+/* ---- trunk ---------------------------------------------------------------------------------- */
 
 static bool is_trunk_op(const Source *s, const SnlOp *op)
 {
@@ -61,11 +61,11 @@ static void prepare_source(Fuser *fu, Source *s, const SnlFunc *f)
 static SnlStatus differ(const Fuser *fu, size_t l, SnlLoc loc, const char *what)
 {
     return snl_error(fu->diag, SNL_E_UNSUPPORTED, loc,
-                     "fuse-layers: layers @%s and @%s cannot share a trunk: %s",
-                     fu->src[0].f->name, fu->src[l].f->name, what);
+                     "fuse-layers: layers @%s and @%s cannot share a trunk: %s", fu->src[0].f->name,
+                     fu->src[l].f->name, what);
 }
 
-/* ---- weights that are shared now ---------------------------------------------------------------------- */
+/* ---- weights that are shared now ------------------------------------------------------------ */
 
 SnlWeight *snl_mean_weight(SnlModule *m, SnlArena *scratch, SnlWeight *const *w, size_t n)
 {
@@ -116,7 +116,7 @@ static SnlStatus set_surrogate(Fuser *fu)
     return SNL_OK;
 }
 
-/* ---- branches ---------------------------------------------------------------------------------------- */
+/* ---- branches ------------------------------------------------------------------------------- */
 
 static bool comes_from_embed(const SnlValue *v, int depth)
 {
@@ -167,8 +167,7 @@ static SnlStatus copy_branch_op(Fuser *fu, size_t l, const SnlOp *op)
         for (size_t i = 0; snl_op_group_letter(op->code, g) == 's' && i < op->sym[g].n; i++)
             copy->sym[g].state[i] = s->state[op->sym[g].state[i]->id];
     for (size_t i = 0; i < copy->n_out; i++)
-        snl_value_rename(copy->out[i],
-                         snl_arena_printf(fu->arena, "%s_%zu", op->out[i]->name, l));
+        snl_value_rename(copy->out[i], snl_arena_printf(fu->arena, "%s_%zu", op->out[i]->name, l));
     if (!fu->how->reference) return SNL_OK;
     if (op->code == SNL_OP_ATTENTION) snl_attr_remove(&copy->attrs, "window");
     if (op->code == SNL_OP_LINCOMB) drop_value_embeddings(fu, s, op, copy);
@@ -195,17 +194,18 @@ static SnlStatus copy_branches(Fuser *fu, size_t l, const SnlOp **out_trunk)
     return SNL_OK;
 }
 
-/* ---- trunk operations ---------------------------------------------------------------------------------- */
+/* ---- trunk operations ----------------------------------------------------------------------- */
 
-/* Is operand i the same thing for all layers (a trunk value, a parameter)? Else each has its own. */
+/* Is operand i the same thing for all layers (a trunk value, a parameter)? Else each has its own.
+ */
 static SnlStatus is_shared(const Fuser *fu, const SnlOp *const *op, size_t i, bool *out)
 {
     for (size_t l = 0; l < fu->n; l++) {
         const SnlValue *v = snl_in(op[l], i);
         bool shared = fu->src[l].trunk[v->id] || !v->def;
         if (l == 0) *out = shared;
-        if (shared != *out || (shared && fu->src[l].map[v->id] !=
-                                             fu->src[0].map[snl_in(op[0], i)->id]))
+        if (shared != *out ||
+            (shared && fu->src[l].map[v->id] != fu->src[0].map[snl_in(op[0], i)->id]))
             return differ(fu, l, op[l]->loc, "sums of different things");
     }
     return SNL_OK;
@@ -316,7 +316,7 @@ static SnlStatus build_next(Fuser *fu, bool *out_more)
     return SNL_OK;
 }
 
-/* ---- the layer --------------------------------------------------------------------------------------- */
+/* ---- the layer ------------------------------------------------------------------------------ */
 
 static void make_parameters(Fuser *fu)
 {

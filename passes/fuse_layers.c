@@ -14,9 +14,9 @@
  *     }
  *     %h = chain %x, %pos, [@block.0(@kv.0), @fused.1_2(@kv.1, @kv.2)] : f32[T, 8]
  *
- * fuse_body.c says how a layer is fused. A chunk of one layer stays that layer, unless the plan says
- * `compat`. A tap inside a chunk becomes the chunk's end, or, when the chunk ends the chain, its
- * input; with compat=reference always the end, with compat=reference-fused the window's input.
+ * fuse_body.c says how a layer is fused. A chunk of one layer stays that layer, unless the plan
+ * says `compat`. A tap inside a chunk becomes the chunk's end, or, when the chunk ends the chain,
+ * its input; with compat=reference always the end, with compat=reference-fused the window's input.
  * This changes the function: it runs before the window is formed, so that the chain of fused layers
  * is the definition every later step is checked against. */
 #include "passes/fuse.h"
@@ -115,8 +115,7 @@ static SnlStatus fuse_all(Fusing *fs)
     size_t link = 0, window = 0;
     int64_t layer = 0;
     while (link < fs->chain->sym[0].n) {
-        const SnlWindow *w =
-            window < fs->plan.windows.n ? &fs->plan.windows.at[window] : NULL;
+        const SnlWindow *w = window < fs->plan.windows.n ? &fs->plan.windows.at[window] : NULL;
         if (w && w->begin == layer) {
             window++;
             if (w->n_chunk) {
@@ -170,8 +169,8 @@ static void note(Fusing *fs, SnlFunc *func)
     const char *compat = fs->plan.compat == SNL_COMPAT_REFERENCE         ? " compat=reference"
                          : fs->plan.compat == SNL_COMPAT_REFERENCE_FUSED ? " compat=reference-fused"
                                                                          : "";
-    snl_func_note_exactness(func, snl_arena_printf(arena, "changes-function(fuse-layers%s%s%s)", text,
-                                                   compat, fs->plan.avg ? " avg" : ""));
+    snl_func_note_exactness(func, snl_arena_printf(arena, "changes-function(fuse-layers%s%s%s)",
+                                                   text, compat, fs->plan.avg ? " avg" : ""));
 }
 
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
@@ -192,8 +191,10 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 }
 
 static const SnlPassOption options[] = {
-    {"plan", SNL_OPTION_TEXT, "seq", 0, 0, "which layers become windows and chunks (passes/plan.h)"},
-    {"func", SNL_OPTION_TEXT, "", 0, 0, "the function whose chain it is about (default: the only one)"},
+    {"plan", SNL_OPTION_TEXT, "seq", 0, 0,
+     "which layers become windows and chunks (passes/plan.h)"},
+    {"func", SNL_OPTION_TEXT, "", 0, 0,
+     "the function whose chain it is about (default: the only one)"},
     {0}};
 
 const SnlPass snl_pass_fuse_layers = {

@@ -57,8 +57,10 @@ static void rebind(SnlOp *op, SnlState *const *bound)
     }
 }
 
-/* Copies the layer's body before `at`. values[i] are its arguments on entry; result: its results. */
-static SnlValue **copy_body(Inliner *in, const SnlBinding *binding, SnlOp *at, SnlValue *const *args)
+/* Copies the layer's body before `at`. values[i] are its arguments on entry; result: its results.
+ */
+static SnlValue **copy_body(Inliner *in, const SnlBinding *binding, SnlOp *at,
+                            SnlValue *const *args)
 {
     const SnlFunc *layer = binding->layer;
     const char *prefix = value_prefix(in->arena, layer);
@@ -86,7 +88,8 @@ static SnlValue **make_call(Inliner *in, const SnlBinding *binding, SnlOp *at,
     call->loc = at->loc;
     for (size_t i = 0; i < binding->layer->n_param; i++) snl_op_add_in(call, args[i]);
     snl_op_set_bindings(call, 0, binding, 1, true);
-    snl_op_finish(call, snl_arena_printf(in->arena, "%sout", value_prefix(in->arena, binding->layer)));
+    snl_op_finish(call,
+                  snl_arena_printf(in->arena, "%sout", value_prefix(in->arena, binding->layer)));
     return call->out;
 }
 
@@ -121,8 +124,8 @@ static void inline_call(Inliner *in, SnlOp *op)
     replace_results(op, copy_body(in, &op->sym[0].bind[0], op, args));
 }
 
-/* Layers do not reach themselves and their expansion is bounded (the verifier sees to both), so this
- * ends. */
+/* Layers do not reach themselves and their expansion is bounded (the verifier sees to both), so
+ * this ends. */
 static void inline_func(Inliner *in, SnlFunc *f)
 {
     for (SnlOp *op = f->first; op;) {
@@ -148,7 +151,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     }
     Inliner in = {ctx->scratch, strcmp(to, "ops") == 0, false};
     for (SnlFunc *f = m->first; f; f = f->next) inline_func(&in, f);
-    if (in.to_ops && !snl_pass_bool(ctx, "keep")) in.changed |= snl_remove_unused_layers(m, ctx->scratch);
+    if (in.to_ops && !snl_pass_bool(ctx, "keep"))
+        in.changed |= snl_remove_unused_layers(m, ctx->scratch);
     return in.changed ? SNL_PASS_CHANGED : SNL_PASS_SAME;
 }
 

@@ -13,14 +13,14 @@
  *
  *     s'_1 = o_0,   s'_{j+1} = o_j + (1 - damping) A_j (s'_j - s_j)
  *
- * with A_j the surrogate of unit j's layer: nothing (identity), `scale` (diag), `mix` (streams); with
- * zero the correction is left out, and so it is where s'_j is s_j itself. Calls of a sweep do not
- * depend on each other. Unit j is called in sweeps 1..min(K, j + 1) only: afterwards its input does
- * not change (with batch_fwd: once before, then in sweeps 1..min(K, j)).
+ * with A_j the surrogate of unit j's layer: nothing (identity), `scale` (diag), `mix` (streams);
+ * with zero the correction is left out, and so it is where s'_j is s_j itself. Calls of a sweep do
+ * not depend on each other. Unit j is called in sweeps 1..min(K, j + 1) only: afterwards its input
+ * does not change (with batch_fwd: once before, then in sweeps 1..min(K, j)).
  *
- * kv = corrected: sweeps call the layers in a form that writes nothing; at the end each unit is called
- * once more on its corrected input, for its writes. warm: states come from `shift` (one token a call)
- * and go to `row_write`. */
+ * kv = corrected: sweeps call the layers in a form that writes nothing; at the end each unit is
+ * called once more on its corrected input, for its writes. warm: states come from `shift` (one
+ * token a call) and go to `row_write`. */
 #include "ir/eval.h"
 #include "passes/rewrite.h"
 
@@ -34,9 +34,9 @@ typedef struct Lower {
     size_t n;
     int64_t sweeps;
     bool batch_fwd, warm, corrected;
-    double keep;       /* 1 - damping */
-    SnlValue **s;      /* n + 1 states */
-    SnlValue **o;      /* n outputs */
+    double keep;         /* 1 - damping */
+    SnlValue **s;        /* n + 1 states */
+    SnlValue **o;        /* n outputs */
     SnlFunc **read_only; /* kv = corrected: by unit */
 } Lower;
 
@@ -45,7 +45,7 @@ static bool attr_is(const SnlOp *op, const char *key, const char *def, const cha
     return strcmp(snl_attr_text(&op->attrs, key, def), word) == 0;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------- */
+/* ---- calls ---------------------------------------------------------------------------------- */
 
 /* The layer without its writes. */
 static SnlFunc *without_writes(Lower *lw, const SnlFunc *layer)
@@ -83,7 +83,7 @@ static SnlValue *call_unit(Lower *lw, size_t j, size_t e, bool writes)
     return snl_op_finish(call, snl_arena_printf(lw->arena, "o%zu", j));
 }
 
-/* ---- corrections -------------------------------------------------------------------------------------- */
+/* ---- corrections ---------------------------------------------------------------------------- */
 
 static SnlSurrogateKind surrogate_of(const Lower *lw, size_t j)
 {
@@ -113,8 +113,7 @@ static SnlValue *correct(Lower *lw, size_t j, SnlValue *moved)
     if (kind == SNL_SURROGATE_ZERO || moved == lw->s[j] || lw->keep == 0) return lw->o[j];
     SnlFunc *f = lw->op->func;
     SnlTerm delta[] = {{moved, 1.0, NULL}, {lw->s[j], -1.0, NULL}};
-    SnlValue *c =
-        snl_lincomb_build(f, lw->op, delta, 2, snl_arena_printf(lw->arena, "c%zu", j));
+    SnlValue *c = snl_lincomb_build(f, lw->op, delta, 2, snl_arena_printf(lw->arena, "c%zu", j));
     SnlTerm sum[] = {{lw->o[j], 1.0, NULL}, {apply_surrogate(lw, j, kind, c), lw->keep, NULL}};
     return snl_lincomb_build(f, lw->op, sum, 2, snl_arena_printf(lw->arena, "s%zu", j + 1));
 }
@@ -131,7 +130,7 @@ static void sweep(Lower *lw, int64_t k)
     lw->s = next;
 }
 
-/* ---- first states, last writes ------------------------------------------------------------------------ */
+/* ---- first states, last writes -------------------------------------------------------------- */
 
 static SnlValue *position_of(const Lower *lw)
 {
@@ -193,7 +192,7 @@ static void finish(Lower *lw)
     if (own) snl_value_rename(last, name);
 }
 
-/* ---- the pass ---------------------------------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------------------------- */
 
 static SnlStatus check(const Lower *lw)
 {

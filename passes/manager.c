@@ -130,10 +130,18 @@ static size_t count_computed_weights(const SnlModule *m)
     return n;
 }
 
+static size_t notes_of(const SnlAttrs *attrs)
+{
+    const SnlAttrValue *notes = snl_attr_find(attrs, "exactness");
+    return notes && notes->kind == SNL_ATTR_LIST ? notes->list.n : 0;
+}
+
+/* Of the module and its functions: a second plan may repeat a note that the module has already. */
 static size_t count_notes(const SnlModule *m)
 {
-    const SnlAttrValue *notes = snl_attr_find(&m->attrs, "exactness");
-    return notes && notes->kind == SNL_ATTR_LIST ? notes->list.n : 0;
+    size_t n = notes_of(&m->attrs);
+    for (const SnlFunc *f = m->first; f; f = f->next) n += notes_of(&f->attrs);
+    return n;
 }
 
 typedef struct Snapshot {
@@ -182,7 +190,8 @@ static SnlStatus verify_after(const Manager *mg, const SnlPass *pass)
 {
     if (!mg->options->verify_each || snl_verify(mg->module, mg->diag) == SNL_OK) return SNL_OK;
     return snl_error_at(mg->diag, SNL_E_INTERNAL, "pipeline",
-                        "pass %s leaves a module that is not valid; please report this", pass->name);
+                        "pass %s leaves a module that is not valid; please report this",
+                        pass->name);
 }
 
 static SnlStatus run_element(Manager *mg, size_t i, SnlArena *scratch)
@@ -218,9 +227,9 @@ static void print_timing(const Manager *mg, size_t n)
     for (size_t i = 0; i < n; i++) {
         const Timing *t = &mg->timing[i];
         total += t->seconds;
-        fprintf(mg->log, "%-18s %10.3f %8zu %8zu %12zu  %s\n", mg->pipeline.elements.at[i].pass->name,
-                1e3 * t->seconds, t->ops_before, t->ops_after, t->bytes,
-                t->result == SNL_PASS_CHANGED ? "changed" : "same");
+        fprintf(mg->log, "%-18s %10.3f %8zu %8zu %12zu  %s\n",
+                mg->pipeline.elements.at[i].pass->name, 1e3 * t->seconds, t->ops_before,
+                t->ops_after, t->bytes, t->result == SNL_PASS_CHANGED ? "changed" : "same");
     }
     fprintf(mg->log, "%-18s %10.3f\n", "total", 1e3 * total);
 }

@@ -1,9 +1,10 @@
 /* passes/merge_concat.c -- linears of one input become one linear on a concatenated weight.
  *
- * Linears form a group when they read one value (and, unless all are wanted, feed one attention). Two
- * weights of a group are concatenated only if they are companions everywhere: every place that names
- * one is a group that holds the other. Else something would be stored twice. Groups are collected
- * over the whole module first, so that several functions, or several uses of one layer, agree. */
+ * Linears form a group when they read one value (and, unless all are wanted, feed one attention).
+ * Two weights of a group are concatenated only if they are companions everywhere: every place that
+ * names one is a group that holds the other. Else something would be stored twice. Groups are
+ * collected over the whole module first, so that several functions, or several uses of one layer,
+ * agree. */
 #include "passes/merge_linear.h"
 
 typedef struct Group {
@@ -16,10 +17,10 @@ typedef struct Concat {
     SnlPassContext *ctx;
     SnlConcatWhich which;
     SnlVec(Group) groups;
-    SnlVec(size_t) *seen_in; /* by weight id: the groups that name it */
+    SnlVec(size_t) * seen_in; /* by weight id: the groups that name it */
 } Concat;
 
-/* ---- which linears ---------------------------------------------------------------------------------- */
+/* ---- which linears -------------------------------------------------------------------------- */
 
 static bool passes_through(const SnlOp *op)
 {
@@ -27,8 +28,8 @@ static bool passes_through(const SnlOp *op)
            (snl_op_info[op->code].flags & SNL_ELTWISE);
 }
 
-/* feeds[id]: the attention that the value is a query, key or value of, on its way there; a cache write
- * where there is no attention. */
+/* feeds[id]: the attention that the value is a query, key or value of, on its way there; a cache
+ * write where there is no attention. */
 static const SnlOp **find_attentions(const SnlFunc *f, SnlArena *arena)
 {
     const SnlOp **feeds = SNL_NEW_ARRAY(arena, const SnlOp *, f->n_values);
@@ -90,7 +91,7 @@ static void collect_groups(Concat *c, SnlFunc *f)
     }
 }
 
-/* ---- which weights --------------------------------------------------------------------------------- */
+/* ---- which weights -------------------------------------------------------------------------- */
 
 static void note_groups(Concat *c)
 {
@@ -124,7 +125,7 @@ static SnlStatus stored_types_agree(const Concat *c, SnlWeight *a, SnlWeight *b,
     return SNL_OK;
 }
 
-/* ---- rewriting ------------------------------------------------------------------------------------- */
+/* ---- rewriting ------------------------------------------------------------------------------ */
 
 static SnlWeight *concat_weights(Concat *c, const Group *g, int group)
 {

@@ -40,10 +40,12 @@ typedef struct Kind {
     SnlOpCode code;
 } Kind;
 static const Kind kind_table[] = {
-    {"linear", SNL_OP_LINEAR},   {"norm", SNL_OP_RMS_NORM},     {"rope", SNL_OP_ROPE},
-    {"attention", SNL_OP_ATTENTION}, {"kv_write", SNL_OP_KV_WRITE}, {"lincomb", SNL_OP_LINCOMB},
-    {"mul", SNL_OP_MUL},         {"unary", SNL_OP_SILU},        {"unary", SNL_OP_RELU2},
-    {"unary", SNL_OP_SIGMOID},   {"unary", SNL_OP_SOFTCAP},     {"slice", SNL_OP_SLICE},
+    {"linear", SNL_OP_LINEAR},     {"norm", SNL_OP_RMS_NORM},
+    {"rope", SNL_OP_ROPE},         {"attention", SNL_OP_ATTENTION},
+    {"kv_write", SNL_OP_KV_WRITE}, {"lincomb", SNL_OP_LINCOMB},
+    {"mul", SNL_OP_MUL},           {"unary", SNL_OP_SILU},
+    {"unary", SNL_OP_RELU2},       {"unary", SNL_OP_SIGMOID},
+    {"unary", SNL_OP_SOFTCAP},     {"slice", SNL_OP_SLICE},
     {"cast", SNL_OP_CAST},
 };
 enum { N_KINDS = sizeof kind_table / sizeof kind_table[0] };
@@ -63,10 +65,11 @@ static SnlStatus parse_kinds(const char *text, SnlDiag *diag, bool *kinds)
             kinds[kind_table[i].code] = found = true;
         }
         if (!found)
-            return snl_error_at(diag, SNL_E_PIPELINE, "merge-linear",
-                                "kinds: found '%.*s', wanted all, none, or some of linear, norm, "
-                                "rope, attention, kv_write, lincomb, mul, unary, slice, cast joined by '+'",
-                                (int)(end - p), p);
+            return snl_error_at(
+                diag, SNL_E_PIPELINE, "merge-linear",
+                "kinds: found '%.*s', wanted all, none, or some of linear, norm, "
+                "rope, attention, kv_write, lincomb, mul, unary, slice, cast joined by '+'",
+                (int)(end - p), p);
         if (!*end) return SNL_OK;
     }
 }

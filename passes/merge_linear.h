@@ -4,10 +4,14 @@
 
 #include "passes/rewrite.h"
 
-typedef enum SnlConcatWhich { SNL_CONCAT_NONE, SNL_CONCAT_ATTENTION, SNL_CONCAT_ALL }
-    SnlConcatWhich;
+typedef enum SnlConcatWhich {
+    SNL_CONCAT_NONE,
+    SNL_CONCAT_ATTENTION,
+    SNL_CONCAT_ALL
+} SnlConcatWhich;
 
-/* Linears of one input become one linear on the concatenated weight, and slices (merge_concat.c). */
+/* Linears of one input become one linear on the concatenated weight, and slices (merge_concat.c).
+ */
 SnlStatus snl_merge_concat(SnlModule *m, SnlPassContext *ctx, SnlConcatWhich which,
                            bool *inout_changed);
 

@@ -1,12 +1,13 @@
 /* passes/merge_members.c -- independent operations of one shape become members of one operation.
  *
  * Bottom-up along the function: for each operation the later ones are collected that have the same
- * shape and the same role and do not depend on it or on each other. They become one operation with a
- * list of weights or states; `member` ops give each its result back. What depended on a member moves
- * behind the merged operation, so the function stays a valid straight line and becomes breadth-first.
+ * shape and the same role and do not depend on it or on each other. They become one operation with
+ * a list of weights or states; `member` ops give each its result back. What depended on a member
+ * moves behind the merged operation, so the function stays a valid straight line and becomes
+ * breadth-first.
  *
- * Role: the ways by which a result reaches the next linear, attention or second sum. It tells gate from
- * up and query from key, which may have one shape but belong to different groups.
+ * Role: the ways by which a result reaches the next linear, attention or second sum. It tells gate
+ * from up and query from key, which may have one shape but belong to different groups.
  *
  * Operands: one value that all share; or the members of one earlier result in order; or else a
  * `stack` of them, where the operation is worth a copy of its inputs. */
@@ -14,7 +15,8 @@
 
 #include <string.h>
 
-/* Each group costs a walk to the function's end; texts with very many operations stop merging there. */
+/* Each group costs a walk to the function's end; texts with very many operations stop merging
+ * there. */
 enum { MAX_PATHS = 12, MAX_MEMBERS = 4096, MAX_VISITS = 1 << 30 };
 
 typedef struct Paths {
@@ -38,7 +40,7 @@ typedef struct Members {
     SnlOp *last; /* of the members, in the order of the function */
 } Members;
 
-/* ---- roles ------------------------------------------------------------------------------------------ */
+/* ---- roles ---------------------------------------------------------------------------------- */
 
 static uint64_t mix_hash(uint64_t a, uint64_t b)
 {
@@ -46,7 +48,10 @@ static uint64_t mix_hash(uint64_t a, uint64_t b)
     return x ^ (x >> 32);
 }
 
-static bool is_sum(const SnlOp *op) { return op->code == SNL_OP_LINCOMB && op->n_in > 1; }
+static bool is_sum(const SnlOp *op)
+{
+    return op->code == SNL_OP_LINCOMB && op->n_in > 1;
+}
 
 static bool ends_path(const SnlOp *op)
 {
@@ -85,7 +90,9 @@ static void find_paths(Members *mm)
             bool end = ends_path(op);
             add_steps(&to_sum[id], op, i, end || is_sum(op) ? NULL : &to_sum[out]);
             add_steps(&mm->paths[id], op, i,
-                      end ? NULL : is_sum(op) ? &to_sum[out] : &mm->paths[out]);
+                      end          ? NULL
+                      : is_sum(op) ? &to_sum[out]
+                                   : &mm->paths[out]);
         }
 }
 
@@ -103,7 +110,7 @@ static bool roles_meet(const Members *mm, const SnlOp *a, const SnlOp *b)
     return p->n == 0 && q->n == 0;
 }
 
-/* ---- candidates ------------------------------------------------------------------------------------- */
+/* ---- candidates ----------------------------------------------------------------------------- */
 
 static bool is_candidate(const Members *mm, const SnlOp *op)
 {
@@ -183,7 +190,7 @@ static bool fits(const Members *mm, const SnlOp *a, const SnlOp *b)
     return roles_meet(mm, a, b) && attrs_fit(a, b);
 }
 
-/* ---- dependence ------------------------------------------------------------------------------------- */
+/* ---- dependence ----------------------------------------------------------------------------- */
 
 static void ensure_taint_room(Members *mm)
 {
@@ -239,8 +246,8 @@ static uint32_t place_of(const SnlOp *op)
     return op->n_out ? op->out[0]->id : snl_in(op, 0)->id;
 }
 
-/* In the order in which the function had them at the start, so that all groups of a level have their
- * members in one order and can hand them on without copies. */
+/* In the order in which the function had them at the start, so that all groups of a level have
+ * their members in one order and can hand them on without copies. */
 static void sort_members(Members *mm)
 {
     for (size_t i = 1; i < mm->member.n; i++) {
@@ -279,7 +286,7 @@ static void collect(Members *mm, SnlOp *first)
     sort_members(mm);
 }
 
-/* ---- operands --------------------------------------------------------------------------------------- */
+/* ---- operands ------------------------------------------------------------------------------- */
 
 static bool all_share(const Members *mm, size_t i)
 {
@@ -350,7 +357,7 @@ static SnlValue *merged_operand(Members *mm, size_t i, SnlOp *before)
     return snl_op_finish(stack, NULL);
 }
 
-/* ---- merging ---------------------------------------------------------------------------------------- */
+/* ---- merging -------------------------------------------------------------------------------- */
 
 static void merge_symbols(Members *mm, SnlOp *into)
 {
@@ -373,7 +380,8 @@ static void merge_symbols(Members *mm, SnlOp *into)
     }
 }
 
-/* The attribute that members may have each their own of: left alone when they agree, else a list. */
+/* The attribute that members may have each their own of: left alone when they agree, else a list.
+ */
 static void merge_own_attr(Members *mm, SnlOp *into)
 {
     SnlModule *m = mm->f->module;

@@ -8,7 +8,7 @@
  * becomes, when nobody else reads the members,
  *
  *     %e = linear %g, [@a, @b] {reduce} : f32[T, 8]
- *     %y = lincomb %h, %e : f32[T, 8]                                                              */
+ *     %y = lincomb %h, %e : f32[T, 8] */
 #include "passes/merge_linear.h"
 
 /* The terms of `sum` that are members of `wide`, all with one factor and each member once; false

@@ -7,11 +7,11 @@
 #include "passes/rewrite.h"
 
 typedef struct SnlUnit {
-    SnlBinding binding; /* as the newton op lists it */
-    size_t evals;       /* sets of states that are kept apart */
+    SnlBinding binding;      /* as the newton op lists it */
+    size_t evals;            /* sets of states that are kept apart */
     const SnlWindow *window; /* NULL: outside of windows */
-    size_t index;       /* in its window */
-    SnlState *warm;     /* the last bound state, for init = warm and index > 0 */
+    size_t index;            /* in its window */
+    SnlState *warm;          /* the last bound state, for init = warm and index > 0 */
 } SnlUnit;
 
 typedef struct SnlNewton {

@@ -1,9 +1,10 @@
 /* passes/newton_prompt.c -- prefill=seq: the prompt runs through the sequential chain.
  *
- * The planned function reads states that this one must fill: all caches of a unit, one for each of its
- * evaluations, get the same keys and values; with `warm` the last row of every unit's input is kept. So
- * the prompt's function is the sequential one with two changes: a unit with several sets of states is
- * called in a form whose writes go to all of them, and the inputs of units are tapped and written. */
+ * The planned function reads states that this one must fill: all caches of a unit, one for each of
+ * its evaluations, get the same keys and values; with `warm` the last row of every unit's input is
+ * kept. So the prompt's function is the sequential one with two changes: a unit with several sets
+ * of states is called in a form whose writes go to all of them, and the inputs of units are tapped
+ * and written. */
 #include "passes/newton.h"
 
 #include <string.h>
@@ -17,8 +18,7 @@ static void write_to_all(SnlFunc *layer, size_t n_params, size_t evals)
         for (size_t e = 1; e < evals; e++) {
             SnlOp *copy = snl_op_clone(op, layer, next, NULL);
             for (size_t i = 0; i < copy->sym[0].n; i++)
-                copy->sym[0].state[i] =
-                    layer->state_param[op->sym[0].state[i]->id + e * n_params];
+                copy->sym[0].state[i] = layer->state_param[op->sym[0].state[i]->id + e * n_params];
         }
     }
 }
@@ -31,8 +31,8 @@ static SnlFunc *filling_layer(SnlNewton *nw, const SnlFunc *layer, size_t evals)
     size_t n = layer->n_state_param;
     for (size_t e = 1; e < evals; e++)
         for (size_t s = 0; s < n; s++)
-            snl_func_state_param(made, snl_arena_printf(nw->arena, "%s.s%zu",
-                                                        layer->state_param[s]->name, e + 1));
+            snl_func_state_param(
+                made, snl_arena_printf(nw->arena, "%s.s%zu", layer->state_param[s]->name, e + 1));
     write_to_all(made, n, evals);
     snl_func_move(made, nw->chain->func);
     return made;
@@ -59,8 +59,8 @@ static size_t tap_inputs(SnlNewton *nw, SnlOp *chain)
     size_t own = chain->n_out - 1, n = chain->sym[0].n;
     taps.list.at = SNL_NEW_ARRAY(nw->m->arena, SnlAttrValue, own + n);
     for (size_t i = 0; i < own; i++)
-        taps.list.at[taps.list.n++] = (SnlAttrValue){
-            .kind = SNL_ATTR_INT, .i = snl_attr_int_at(&chain->attrs, "taps", i, 0)};
+        taps.list.at[taps.list.n++] =
+            (SnlAttrValue){.kind = SNL_ATTR_INT, .i = snl_attr_int_at(&chain->attrs, "taps", i, 0)};
     for (size_t i = 1; i < n; i++) {
         if (!nw->unit[i].warm) continue;
         taps.list.at[taps.list.n++] = (SnlAttrValue){.kind = SNL_ATTR_INT, .i = (int64_t)i - 1};

@@ -14,7 +14,8 @@ typedef struct SnlPipeline {
     SnlVec(SnlPipelineElement) elements;
 } SnlPipeline;
 
-/* An empty (or blank) text is the empty pipeline. Mistakes are reported with their place in the text. */
+/* An empty (or blank) text is the empty pipeline. Mistakes are reported with their place in the
+ * text. */
 SnlStatus snl_pipeline_parse(SnlArena *arena, const char *text, SnlDiag *diag, SnlPipeline *out);
 
 #endif

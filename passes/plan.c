@@ -1,5 +1,5 @@
-/* passes/plan.c -- plan texts: parsing with located errors, what is refused without knowing the model.
- * Printing and fitting to a model are in plan_fit.c. */
+/* passes/plan.c -- plan texts: parsing with located errors, what is refused without knowing the
+ * model. Printing and fitting to a model are in plan_fit.c. */
 #include "passes/plan.h"
 
 #include "ir/base/checked.h"
@@ -24,9 +24,12 @@ typedef struct Reader {
     bool has_prefill, has_kv, has_compat;
 } Reader;
 
-/* ---- words ------------------------------------------------------------------------------------------ */
+/* ---- words ---------------------------------------------------------------------------------- */
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n';
+}
 
 /* The next word: up to a blank or ';' outside of brackets; ";" alone; "" at the end. */
 static void next_word(Reader *r)
@@ -57,8 +60,7 @@ static bool starts_with(const char *text, const char *head)
 
 static SnlStatus twice(Reader *r, const char *what, bool *flag)
 {
-    if (*flag)
-        return snl_error(r->diag, SNL_E_PLAN, r->loc, "plan: %s is given twice", what);
+    if (*flag) return snl_error(r->diag, SNL_E_PLAN, r->loc, "plan: %s is given twice", what);
     *flag = true;
     return SNL_OK;
 }
@@ -72,14 +74,15 @@ static bool take_number(Reader *r, const char **p, int64_t min, int64_t *out)
     return n > 0 && snl_parse_i64(digits, min, MAX_COUNT, out);
 }
 
-/* ---- windows ---------------------------------------------------------------------------------------- */
+/* ---- windows -------------------------------------------------------------------------------- */
 
 static SnlStatus wanted_window(const Reader *r)
 {
-    return snl_error(r->diag, SNL_E_PLAN, r->loc,
-                     "plan: found %s, wanted a window: n24 (the last 24 layers) or [8:20] (layers 8 "
-                     "to 19), or seq alone",
-                     word_text(r));
+    return snl_error(
+        r->diag, SNL_E_PLAN, r->loc,
+        "plan: found %s, wanted a window: n24 (the last 24 layers) or [8:20] (layers 8 "
+        "to 19), or seq alone",
+        word_text(r));
 }
 
 static SnlStatus parse_range(Reader *r, SnlWindow *w)
@@ -105,12 +108,16 @@ static SnlStatus parse_range(Reader *r, SnlWindow *w)
                      r->word);
 }
 
-static int64_t window_layers(const SnlWindow *w) { return w->last ? w->last : w->end - w->begin; }
+static int64_t window_layers(const SnlWindow *w)
+{
+    return w->last ? w->last : w->end - w->begin;
+}
 
 static SnlStatus wanted_chunks(const Reader *r)
 {
     return snl_error(r->diag, SNL_E_PLAN, r->loc,
-                     "plan: found %s, wanted chunks: 12xF2 (12 of 2 layers) or F(4,2)", word_text(r));
+                     "plan: found %s, wanted chunks: 12xF2 (12 of 2 layers) or F(4,2)",
+                     word_text(r));
 }
 
 static SnlStatus set_chunks(Reader *r, SnlWindow *w, const int64_t *size, size_t n)
@@ -178,8 +185,8 @@ static SnlStatus parse_damping(Reader *r, SnlWindow *w)
 
 static SnlStatus parse_surrogate(Reader *r, SnlWindow *w)
 {
-    static const char *const name[] = {[SNL_PLAN_IDENTITY] = "identity",
-                                       [SNL_PLAN_STREAMS] = "streams", [SNL_PLAN_ZERO] = "zero"};
+    static const char *const name[] = {
+        [SNL_PLAN_IDENTITY] = "identity", [SNL_PLAN_STREAMS] = "streams", [SNL_PLAN_ZERO] = "zero"};
     const char *text = r->word + strlen("surrogate=");
     for (int i = SNL_PLAN_IDENTITY; i <= SNL_PLAN_ZERO; i++)
         if (strcmp(text, name[i]) == 0) {
@@ -245,7 +252,7 @@ static SnlStatus parse_window(Reader *r, SnlWindow *w)
     return SNL_OK;
 }
 
-/* ---- options ---------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 /* Value of `key=a|b`; *out: b. */
 static SnlStatus parse_choice(Reader *r, const char *key, const char *a, const char *b, bool *given,
@@ -255,8 +262,8 @@ static SnlStatus parse_choice(Reader *r, const char *key, const char *a, const c
     SNL_TRY(twice(r, snl_arena_strndup(r->arena, key, strlen(key) - 1), given));
     *out = strcmp(value, b) == 0;
     if (*out || strcmp(value, a) == 0) return SNL_OK;
-    return snl_error(r->diag, SNL_E_PLAN, r->loc, "plan: %s found '%s', wanted %s or %s", key, value,
-                     a, b);
+    return snl_error(r->diag, SNL_E_PLAN, r->loc, "plan: %s found '%s', wanted %s or %s", key,
+                     value, a, b);
 }
 
 static SnlStatus parse_option(Reader *r)
@@ -273,14 +280,15 @@ static SnlStatus parse_option(Reader *r)
         plan->compat = fused ? SNL_COMPAT_REFERENCE_FUSED : SNL_COMPAT_REFERENCE;
         return SNL_OK;
     }
-    return snl_error(r->diag, SNL_E_PLAN, r->loc,
-                     "plan: found %s, wanted ';' and another window, a word of the window (12xF2, "
-                     "F(4,2), K2, K=exact, h0, batch_fwd, warm, damping=, surrogate=), or prefill=, "
-                     "kv=, compat=, avg",
-                     word_text(r));
+    return snl_error(
+        r->diag, SNL_E_PLAN, r->loc,
+        "plan: found %s, wanted ';' and another window, a word of the window (12xF2, "
+        "F(4,2), K2, K=exact, h0, batch_fwd, warm, damping=, surrogate=), or prefill=, "
+        "kv=, compat=, avg",
+        word_text(r));
 }
 
-/* ---- what no model can have -------------------------------------------------------------------------- */
+/* ---- what no model can have ----------------------------------------------------------------- */
 
 static SnlStatus check_caches(const Reader *r)
 {
@@ -325,15 +333,16 @@ static SnlStatus check_order(const Reader *r)
                              "plan: a window after n%lld, which ends with the last layer",
                              (long long)before->last);
         if (!w->last && w->begin < before->end)
-            return snl_error(r->diag, SNL_E_PLAN, w->loc,
-                             "plan: windows one after the other: this one begins at layer %lld, the "
-                             "one before ends at %lld",
-                             (long long)w->begin, (long long)before->end);
+            return snl_error(
+                r->diag, SNL_E_PLAN, w->loc,
+                "plan: windows one after the other: this one begins at layer %lld, the "
+                "one before ends at %lld",
+                (long long)w->begin, (long long)before->end);
     }
     return SNL_OK;
 }
 
-/* ---- the plan ---------------------------------------------------------------------------------------- */
+/* ---- the plan ------------------------------------------------------------------------------- */
 
 static SnlStatus parse_seq(Reader *r)
 {
@@ -355,7 +364,8 @@ SnlStatus snl_plan_parse(SnlArena *arena, const char *text, SnlDiag *diag, SnlPl
         SnlWindow window;
         SNL_TRY(parse_window(&r, &window));
         if (out->windows.n == MAX_WINDOWS)
-            return snl_error(diag, SNL_E_PLAN, window.loc, "plan: more than %d windows", MAX_WINDOWS);
+            return snl_error(diag, SNL_E_PLAN, window.loc, "plan: more than %d windows",
+                             MAX_WINDOWS);
         SNL_PUSH(arena, &out->windows, window);
         if (strcmp(r.word, ";") != 0) break;
         next_word(&r);

@@ -1,8 +1,9 @@
-/* passes/plan.h -- plans: which layers become windows of layer-parallel sweeps, and how these are solved.
+/* passes/plan.h -- plans: which layers become windows of layer-parallel sweeps, and how.
  *
  *     plan   := "seq" | window { ";" window } { option }
  *     window := ( "n"INT | "["INT":"INT"]" ) [ INT"xF"INT | "F("INT{","INT}")" ]
- *               { "K"INT | "K=exact" | "h0" | "batch_fwd" | "warm" | "damping="REAL | "surrogate="NAME }
+ *               { "K"INT | "K=exact" | "h0" | "batch_fwd" | "warm" | "damping="REAL
+ *                 | "surrogate="NAME }
  *     option := "prefill="( snlp | seq ) | "kv="( sweep | corrected )
  *             | "compat="( reference | reference-fused ) | "avg"
  *     NAME   := identity | streams | zero | diag:FILE.npy
@@ -16,17 +17,25 @@
 #include "ir/ir.h"
 
 typedef enum SnlInit { SNL_INIT_H0, SNL_INIT_BATCH_FWD, SNL_INIT_WARM, SNL_INIT_COUNT } SnlInit;
-typedef enum SnlPlanSurrogate { SNL_PLAN_OWN, SNL_PLAN_IDENTITY, SNL_PLAN_STREAMS, SNL_PLAN_ZERO,
-                                SNL_PLAN_DIAG } SnlPlanSurrogate;
-typedef enum SnlCompat { SNL_COMPAT_NONE, SNL_COMPAT_REFERENCE, SNL_COMPAT_REFERENCE_FUSED }
-    SnlCompat;
+typedef enum SnlPlanSurrogate {
+    SNL_PLAN_OWN,
+    SNL_PLAN_IDENTITY,
+    SNL_PLAN_STREAMS,
+    SNL_PLAN_ZERO,
+    SNL_PLAN_DIAG
+} SnlPlanSurrogate;
+typedef enum SnlCompat {
+    SNL_COMPAT_NONE,
+    SNL_COMPAT_REFERENCE,
+    SNL_COMPAT_REFERENCE_FUSED
+} SnlCompat;
 
 extern const char *const snl_init_text[SNL_INIT_COUNT]; /* "h0", "batch_fwd", "warm" */
 
 typedef struct SnlWindow {
     int64_t last;       /* n24: 24 until it is fitted; 0 for [a:b) */
     int64_t begin, end; /* layers of the chain; valid for [a:b), and after fitting */
-    int64_t *chunk;     /* layers of each chunk, n_chunk of them; n_chunk = 0: every layer is a unit */
+    int64_t *chunk; /* layers of each chunk, n_chunk of them; n_chunk = 0: every layer is a unit */
     size_t n_chunk;
     int64_t sweeps; /* K; 0: exact */
     SnlInit init;
@@ -52,16 +61,16 @@ const char *snl_window_chunks(SnlArena *arena, const SnlWindow *window);
 
 /* Layers that link i of a chain stands for: 1, or as many as were fused into it. */
 int64_t snl_link_layers(const SnlBinding *link);
-/* Resolves the windows against a chain: begin and end are set (still counted in layers), and checked
- * to lie in the chain, in order, with boundaries at links. */
+/* Resolves the windows against a chain: begin and end are set (still counted in layers), and
+ * checked to lie in the chain, in order, with boundaries at links. */
 SnlStatus snl_plan_fit(SnlPlan *plan, const SnlOp *chain, SnlDiag *diag);
 /* Units of a window: chunks, or layers. */
 size_t snl_window_units(const SnlWindow *window);
 /* K as a number: `exact` is the number of units. */
 int64_t snl_window_sweeps(const SnlWindow *window);
 
-/* The chain that a plan is about: the only one of the function named `func` (NULL or "": of the only
- * function that has one). NULL after reporting. */
+/* The chain that a plan is about: the only one of the function named `func` (NULL or "": of the
+ * only function that has one). NULL after reporting. */
 SnlOp *snl_plan_chain(SnlModule *m, const char *func, SnlDiag *diag);
 
 #endif

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- printing --------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------- */
 
 /* The shortest text that reads back as the same number. */
 static const char *real_text(SnlArena *arena, double x)
@@ -33,19 +33,25 @@ const char *snl_window_chunks(SnlArena *arena, const SnlWindow *w)
 static const char *surrogate_text(SnlArena *arena, const SnlWindow *w)
 {
     switch (w->surrogate) {
-    case SNL_PLAN_OWN: return "";
-    case SNL_PLAN_IDENTITY: return " surrogate=identity";
-    case SNL_PLAN_STREAMS: return " surrogate=streams";
-    case SNL_PLAN_ZERO: return " surrogate=zero";
-    case SNL_PLAN_DIAG: return snl_arena_printf(arena, " surrogate=diag:%s", w->diag_file);
+    case SNL_PLAN_OWN:
+        return "";
+    case SNL_PLAN_IDENTITY:
+        return " surrogate=identity";
+    case SNL_PLAN_STREAMS:
+        return " surrogate=streams";
+    case SNL_PLAN_ZERO:
+        return " surrogate=zero";
+    case SNL_PLAN_DIAG:
+        return snl_arena_printf(arena, " surrogate=diag:%s", w->diag_file);
     }
     SNL_UNREACHABLE();
 }
 
 static const char *window_text(SnlArena *arena, const SnlWindow *w)
 {
-    const char *text = w->last ? snl_arena_printf(arena, "n%" PRId64, w->last)
-                               : snl_arena_printf(arena, "[%" PRId64 ":%" PRId64 "]", w->begin, w->end);
+    const char *text = w->last
+                           ? snl_arena_printf(arena, "n%" PRId64, w->last)
+                           : snl_arena_printf(arena, "[%" PRId64 ":%" PRId64 "]", w->begin, w->end);
     text = snl_arena_printf(arena, "%s%s", text, snl_window_chunks(arena, w));
     text = w->sweeps ? snl_arena_printf(arena, "%s K%" PRId64, text, w->sweeps)
                      : snl_arena_printf(arena, "%s K=exact", text);
@@ -68,7 +74,7 @@ char *snl_plan_print(SnlArena *arena, const SnlPlan *plan)
                             plan->avg ? " avg" : "");
 }
 
-/* ---- fitting ---------------------------------------------------------------------------------------- */
+/* ---- fitting -------------------------------------------------------------------------------- */
 
 int64_t snl_link_layers(const SnlBinding *link)
 {
@@ -122,7 +128,8 @@ static SnlStatus fit_window(SnlWindow *w, int64_t layers, int64_t free_from, Snl
 }
 
 /* With chunks that were fused, a window's boundaries must still be links. */
-static SnlStatus check_boundary(const SnlWindow *w, int64_t layer, const SnlOp *chain, SnlDiag *diag)
+static SnlStatus check_boundary(const SnlWindow *w, int64_t layer, const SnlOp *chain,
+                                SnlDiag *diag)
 {
     int64_t at = 0;
     for (size_t i = 0; i < chain->sym[0].n && at < layer; i++)
@@ -135,8 +142,7 @@ static SnlStatus check_boundary(const SnlWindow *w, int64_t layer, const SnlOp *
 SnlStatus snl_plan_fit(SnlPlan *plan, const SnlOp *chain, SnlDiag *diag)
 {
     int64_t layers = 0, free_from = 0;
-    for (size_t i = 0; i < chain->sym[0].n; i++)
-        layers += snl_link_layers(&chain->sym[0].bind[i]);
+    for (size_t i = 0; i < chain->sym[0].n; i++) layers += snl_link_layers(&chain->sym[0].bind[i]);
     for (size_t i = 0; i < plan->windows.n; i++) {
         SnlWindow *w = &plan->windows.at[i];
         SNL_TRY(fit_window(w, layers, free_from, diag));

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- lincomb --------------------------------------------------------------------------------------- */
+/* ---- lincomb -------------------------------------------------------------------------------- */
 
 SnlTerm snl_lincomb_term(const SnlOp *op, size_t i)
 {
@@ -19,7 +19,10 @@ SnlTerm snl_lincomb_term(const SnlOp *op, size_t i)
     return term;
 }
 
-bool snl_term_is_plain(const SnlTerm *term) { return !term->weight || term->r == 1.0; }
+bool snl_term_is_plain(const SnlTerm *term)
+{
+    return !term->weight || term->r == 1.0;
+}
 
 static void set_coefficients(SnlOp *op, const SnlTerm *term, size_t n)
 {
@@ -60,7 +63,7 @@ SnlValue *snl_lincomb_build(SnlFunc *func, SnlOp *before, const SnlTerm *term, s
     return snl_op_finish(op, name);
 }
 
-/* ---- weights --------------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -82,8 +85,8 @@ bool snl_weights_equal(const SnlWeight *a, const SnlWeight *b)
 SnlWeight *snl_weight_intern(SnlModule *m, const char *stem, const SnlType *type, SnlWexprCode code,
                              SnlWeight *const *arg, size_t n_arg, SnlAttrs attrs)
 {
-    SnlWeight wanted = {.type = type, .code = code, .arg = (SnlWeight **)arg, .n_arg = n_arg,
-                        .attrs = attrs};
+    SnlWeight wanted = {
+        .type = type, .code = code, .arg = (SnlWeight **)arg, .n_arg = n_arg, .attrs = attrs};
     for (size_t i = 0; i < m->weights.n; i++)
         if (snl_weights_equal(m->weights.at[i], &wanted)) return m->weights.at[i];
     SnlWeight *w =
@@ -134,7 +137,7 @@ size_t *snl_weight_uses(SnlModule *m, SnlArena *arena)
     return uses;
 }
 
-/* ---- operations ------------------------------------------------------------------------------------ */
+/* ---- operations ----------------------------------------------------------------------------- */
 
 static bool same_binding(const SnlBinding *a, const SnlBinding *b)
 {
@@ -212,7 +215,7 @@ void snl_op_replace(SnlOp *op, SnlValue *by)
     if (by->def && is_numbered(by->name) && !is_numbered(name)) snl_value_rename(by, name);
 }
 
-/* ---- layers ---------------------------------------------------------------------------------------- */
+/* ---- layers --------------------------------------------------------------------------------- */
 
 typedef struct Mark {
     SnlFunc *f;
@@ -271,7 +274,7 @@ bool snl_remove_unused_layers(SnlModule *m, SnlArena *scratch)
     return changed;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static size_t common_prefix(const char *const *name, size_t n)
 {
@@ -300,12 +303,14 @@ const char *snl_joined_name(SnlArena *arena, const char *const *name, size_t n)
 {
     enum { LONGEST_MIDDLE = 24 };
     size_t prefix = common_prefix(name, n), suffix = common_suffix(name, n, prefix);
-    const char *text = snl_arena_strndup(arena, name[0], prefix), *tail = name[0] + strlen(name[0]) - suffix;
+    const char *text = snl_arena_strndup(arena, name[0], prefix),
+               *tail = name[0] + strlen(name[0]) - suffix;
     size_t middle = 0;
     for (size_t i = 0; i < n; i++) middle += strlen(name[i]) - prefix - suffix;
     if (middle > LONGEST_MIDDLE) {
         const char *last = name[n - 1];
-        return snl_arena_printf(arena, "%s_%.*s", name[0], (int)(strlen(last) - prefix), last + prefix);
+        return snl_arena_printf(arena, "%s_%.*s", name[0], (int)(strlen(last) - prefix),
+                                last + prefix);
     }
     for (size_t i = 0; i < n; i++)
         text = snl_arena_printf(arena, "%s%.*s", text, (int)(strlen(name[i]) - prefix - suffix),

@@ -5,10 +5,10 @@
 
 #include "passes/pass.h"
 
-/* ---- lincomb --------------------------------------------------------------------------------------- */
+/* ---- lincomb -------------------------------------------------------------------------------- */
 
-/* One summand: value * r * weight (weight NULL: 1). The text form holds a real or a weight, so a term
- * with both needs a scaled weight (snl_scaled_scalar) before it is written. */
+/* One summand: value * r * weight (weight NULL: 1). The text form holds a real or a weight, so a
+ * term with both needs a scaled weight before it is written. */
 typedef struct SnlTerm {
     SnlValue *value;
     double r;
@@ -19,13 +19,14 @@ typedef SnlVec(SnlTerm) SnlTerms;
 SnlTerm snl_lincomb_term(const SnlOp *op, size_t i);
 /* r == 1 or no weight: can be written as it is. */
 bool snl_term_is_plain(const SnlTerm *term);
-/* Replaces operands and coefficients; all terms plain, at least one. The result's type must stay. */
+/* Replaces operands and coefficients; all terms plain, at least one. The result's type must stay.
+ */
 void snl_lincomb_set(SnlOp *op, const SnlTerm *term, size_t n);
 /* A new lincomb before `before`. */
 SnlValue *snl_lincomb_build(SnlFunc *func, SnlOp *before, const SnlTerm *term, size_t n,
                             const char *name);
 
-/* ---- weights --------------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
 /* An expression that exists already (same code, type, arguments, attributes), or a new one called
  * `stem` (or stem.1, ...). Takes `attrs` over. */
@@ -33,15 +34,15 @@ SnlWeight *snl_weight_intern(SnlModule *m, const char *stem, const SnlType *type
                              SnlWeight *const *arg, size_t n_arg, SnlAttrs attrs);
 bool snl_weights_equal(const SnlWeight *a, const SnlWeight *b); /* the same elements for sure */
 
-/* Every place in functions that names a weight: symbols of ops, weight attributes, surrogates. `op` is
- * NULL for a surrogate. Expressions' own arguments are not visited. */
+/* Every place in functions that names a weight: symbols of ops, weight attributes, surrogates. `op`
+ * is NULL for a surrogate. Expressions' own arguments are not visited. */
 typedef void SnlWeightVisit(void *user, SnlOp *op, SnlWeight **slot);
 void snl_weight_slots(SnlModule *m, SnlWeightVisit *visit, void *user);
 
 /* uses[id]: places in functions, plus places in expressions that are themselves used. */
 size_t *snl_weight_uses(SnlModule *m, SnlArena *arena);
 
-/* ---- operations ------------------------------------------------------------------------------------ */
+/* ---- operations ----------------------------------------------------------------------------- */
 
 /* Same code, symbols and attributes; operands are not looked at. */
 bool snl_op_same_shape(const SnlOp *a, const SnlOp *b);
@@ -49,8 +50,9 @@ bool snl_op_same_shape(const SnlOp *a, const SnlOp *b);
 bool snl_op_same(const SnlOp *a, const SnlOp *b);
 bool snl_symbols_equal(char letter, const SnlSymbols *a, const SnlSymbols *b);
 
-/* The integer attribute of which each member of an op may have its own (attention: window); NULL: there
- * is none. Its value for an op with one member; absent gives the number that means the same. */
+/* The integer attribute of which each member of an op may have its own (attention: window); NULL:
+ * there is none. Its value for an op with one member; absent gives the number that means the same.
+ */
 const char *snl_op_member_attr(SnlOpCode code);
 int64_t snl_op_member_attr_value(const SnlOp *op);
 
@@ -67,8 +69,8 @@ static inline size_t snl_state_slots(const SnlFunc *f)
 typedef void SnlStateVisit(void *user, const SnlOp *op, SnlState *state, bool writes);
 void snl_op_states(const SnlOp *op, SnlStateVisit *visit, void *user);
 
-/* Replaces op's only result by `by`, which takes over its name when it has only a number, and erases
- * op. */
+/* Replaces op's only result by `by`, which takes over its name when it has only a number, and
+ * erases op. */
 void snl_op_replace(SnlOp *op, SnlValue *by);
 
 /* Removes layers that no function reaches; without any `func` in the module all stay. */

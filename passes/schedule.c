@@ -128,15 +128,26 @@ static const SnlValue *position_of(const SnlOp *op)
     return snl_in(op, op->code == SNL_OP_ATTENTION ? 3 : op->code == SNL_OP_KV_WRITE ? 2 : 1);
 }
 
-/* Must `op` wait for `earlier`, because one writes what the other reads or writes? Attention reads the
- * rows before a position, kv_write writes those from it on: at one position they do not meet. */
-static bool must_wait(const SnlOp *op, const SnlOp *earlier)
+static bool same_states(const SnlOp *a, const SnlOp *b)
 {
-    bool writes = snl_op_info[op->code].flags & SNL_EFFECT;
-    bool wrote = snl_op_info[earlier->code].flags & SNL_EFFECT;
-    if ((!writes && !wrote) || !shares_state(op, earlier)) return false;
-    return (writes && wrote) || op->code == SNL_OP_SHIFT || earlier->code == SNL_OP_SHIFT ||
-           position_of(op) != position_of(earlier);
+    const SnlSymbols *s = &a->sym[0], *t = &b->sym[0];
+    return s->n == t->n && memcmp(s->state, t->state, s->n * sizeof *s->state) == 0;
+}
+
+static bool is_effect(const SnlOp *op)
+{
+    return snl_op_info[op->code].flags & SNL_EFFECT;
+}
+
+/* Must `op` wait for `earlier`, because one writes what the other reads or writes? Attention reads rows
+ * before a position and kv_write writes rows from it on, but in one panel of 16 positions. So they share
+ * a stage only where a head's reader is its writer: one token, the same caches. */
+static bool must_wait(const SnlScheduler *s, const SnlOp *op, const SnlOp *earlier)
+{
+    if ((!is_effect(op) && !is_effect(earlier)) || !shares_state(op, earlier)) return false;
+    bool attention = op->code == SNL_OP_ATTENTION || earlier->code == SNL_OP_ATTENTION;
+    return !(attention && snl_is_decode(s) && same_states(op, earlier) &&
+             position_of(op) == position_of(earlier));
 }
 
 static bool touches_state(const SnlOp *op)
@@ -145,11 +156,11 @@ static bool touches_state(const SnlOp *op)
 }
 
 /* First stage after all that `op` must wait for because of the states it touches. */
-static int64_t after_effects(const SnlOp *op)
+static int64_t after_effects(const SnlScheduler *s, const SnlOp *op)
 {
     int64_t stage = 0;
     for (const SnlOp *e = touches_state(op) ? op->prev : NULL; e; e = e->prev) {
-        if (!touches_state(e) || !must_wait(op, e)) continue;
+        if (!touches_state(e) || !must_wait(s, op, e)) continue;
         int64_t next = snl_attr_int(&e->attrs, "stage", 0) + 1;
         if (next > stage) stage = next;
     }
@@ -168,17 +179,14 @@ static bool is_only_writer(const SnlScheduler *s, const SnlOp *write)
 static void mark_own_rows(SnlScheduler *s, SnlOp *attention)
 {
     int64_t stage = snl_attr_int(&attention->attrs, "stage", 0);
-    const SnlSymbols *caches = &attention->sym[0];
     for (const SnlOp *op = attention->prev; op; op = op->prev) {
         if (op->code != SNL_OP_KV_WRITE || !shares_state(op, attention)) continue;
-        bool same_caches = op->sym[0].n == caches->n &&
-                           memcmp(op->sym[0].state, caches->state, caches->n * sizeof *caches->state) == 0;
         bool same_rows = snl_in(op, 0) == snl_in(attention, 1) &&
                          snl_in(op, 1) == snl_in(attention, 2) &&
                          position_of(op) == position_of(attention);
         int64_t written = snl_attr_int(&op->attrs, "stage", 0);
         bool in_time = written < stage || (written == stage && snl_is_decode(s));
-        if (same_caches && same_rows && in_time && is_only_writer(s, op))
+        if (same_states(op, attention) && same_rows && in_time && is_only_writer(s, op))
             snl_attr_set_word(s->module, &attention->attrs, "own", "cache");
         return;
     }
@@ -208,7 +216,7 @@ static void schedule_op(SnlScheduler *s, SnlOp *op)
         const SnlType *type = op->out[0]->type;
         p = snl_split_by_grain(snl_type_width(type), SNL_PANEL_GRAIN, snl_type_members(type) > 1);
     }
-    int64_t effects = after_effects(op);
+    int64_t effects = after_effects(s, op);
     p.stage = snl_earliest_stage(op, &p);
     if (p.stage < effects) p.stage = effects;
     if (!snl_is_decode(s)) {
@@ -364,8 +372,27 @@ static void schedule_func(SnlModule *m, SnlFunc *func, int64_t threads, SnlArena
     snl_attr_set_int(m, &func->attrs, "stages", stages);
 }
 
-static SnlStatus check_no_calls(const SnlFunc *func, SnlDiag *diag)
+/* Whatever an earlier schedule, or the author of the text, has left on the ops. */
+static void forget_placements(SnlFunc *func)
 {
+    for (SnlOp *op = func->first; op; op = op->next)
+        for (const char *const *key = snl_scheduling_keys; *key; key++)
+            snl_attr_remove(&op->attrs, *key);
+}
+
+static SnlStatus check_func(const SnlFunc *func, SnlDiag *diag)
+{
+    const SnlAttrValue *tokens = snl_attr_find(&func->attrs, "tokens");
+    if (tokens->kind != SNL_ATTR_INT || tokens->i < 1 || tokens->i > SNL_MAX_BLOCK)
+        return snl_error(diag, SNL_E_ATTR, func->loc,
+                         "schedule: `tokens` of '@%s': wanted a number from 1 to %d", func->name,
+                         SNL_MAX_BLOCK);
+    for (size_t i = 0; i < func->n_result; i++)
+        if (func->result[i]->rank < 2)
+            return snl_error(diag, SNL_E_UNSUPPORTED, func->loc,
+                             "schedule: result %zu of '@%s' is a position or token ids, wanted rows "
+                             "f32[T, D]",
+                             i, func->name);
     for (SnlOp *op = func->first; op; op = op->next)
         if (snl_op_info[op->code].flags & SNL_CALLS)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,
@@ -380,7 +407,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     bool any = false;
     for (SnlFunc *f = m->first; f; f = f->next) {
         if (!snl_attr_find(&f->attrs, "tokens")) continue;
-        if (check_no_calls(f, ctx->diag) != SNL_OK) return SNL_PASS_FAILED;
+        if (check_func(f, ctx->diag) != SNL_OK) return SNL_PASS_FAILED;
+        forget_placements(f);
         schedule_func(m, f, snl_pass_int(ctx, "threads"), ctx->scratch);
         any = true;
     }

@@ -77,7 +77,10 @@ static inline bool snl_op_is_view(const SnlOp *op)
     return op->code == SNL_OP_SLICE || op->code == SNL_OP_MEMBER;
 }
 
-enum { SNL_PANEL_GRAIN = 16 }; /* columns of a panel: what a thread takes at least */
+enum {
+    SNL_PANEL_GRAIN = 16, /* columns of a panel: what a thread takes at least */
+    SNL_MAX_BLOCK = 65536 /* most tokens of a call */
+};
 
 /* Rows of caches are padded to this, so that keys lie in panels of 16 positions. */
 static inline int64_t snl_context_padded(int64_t context)

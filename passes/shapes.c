@@ -10,6 +10,7 @@
  * the same signature: a plan that processes its prompt sequentially. `tail` says that only the
  * asked-for rows of result 0 (logits) matter in prefill. The function itself stays as it is. */
 #include "passes/pass.h"
+#include "passes/schedule.h"
 
 static SnlFunc *find(SnlModule *m, SnlPassContext *ctx, const char *name)
 {
@@ -38,7 +39,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 static const SnlPassOption options[] = {
     {"func", SNL_OPTION_TEXT, "forward", 0, 0, "the function"},
     {"prefill", SNL_OPTION_TEXT, "", 0, 0, "function that the prefill form is taken from"},
-    {"block", SNL_OPTION_INT, "64", 2, 65536, "most tokens of a prefill call"},
+    {"block", SNL_OPTION_INT, "64", 2, SNL_MAX_BLOCK, "most tokens of a prefill call"},
     {"tail", SNL_OPTION_BOOL, "false", 0, 0,
      "prefill computes only the asked-for rows of result 0"},
     {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},

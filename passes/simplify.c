@@ -11,10 +11,10 @@
  *     %d = slice %b {begin = 3, end = 5} : f32[T, 2]
  *
  * lincomb: a nested one is merged when this is its only use, or when it has a single term; equal
- * operands are added up, zero terms dropped; one term with factor 1 is its operand. slice: of a slice,
- * of everything. member: of a stack. stack: of all members of one value. cast: of the same cast.
- * linear with a list of one and `reduce`: a plain linear.
- * What costs more than it saves is left: a sum with two readers stays one sum. */
+ * operands are added up, zero terms dropped; one term with factor 1 is its operand. slice: of a
+ * slice, of everything. member: of a stack. stack: of all members of one value. cast: of the same
+ * cast. linear with a list of one and `reduce`: a plain linear. What costs more than it saves is
+ * left: a sum with two readers stays one sum. */
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -25,17 +25,18 @@ typedef struct Simplifier {
     size_t n_merged;       /* terms so far */
 } Simplifier;
 
-/* A text may hold long chains of sums; merging them without end would take the square of their length. */
+/* A text may hold long chains of sums; merging them without end would take the square of their
+ * length. */
 enum { MAX_TERMS = 4096, MAX_MERGED = 1 << 24 };
 
-/* ---- lincomb --------------------------------------------------------------------------------------- */
+/* ---- lincomb -------------------------------------------------------------------------------- */
 
 /* Product of an outer and an inner factor; false when it would need a new weight. */
 static bool multiply(const SnlTerm *outer, const SnlTerm *inner, SnlTerm *out)
 {
     if (outer->weight && inner->weight) return false;
-    *out = (SnlTerm){inner->value, outer->r * inner->r,
-                     outer->weight ? outer->weight : inner->weight};
+    *out =
+        (SnlTerm){inner->value, outer->r * inner->r, outer->weight ? outer->weight : inner->weight};
     return snl_term_is_plain(out);
 }
 
@@ -48,8 +49,9 @@ static bool worth_merging(const Simplifier *s, const SnlValue *nested)
            s->n_merged + sum->n_in <= MAX_MERGED;
 }
 
-/* Appends the terms of `term`'s own lincomb, or the term itself. True when it was taken apart. Under a
- * factor that is a weight every summand would have to be multiplied: the sum stays whole. */
+/* Appends the terms of `term`'s own lincomb, or the term itself. True when it was taken apart.
+ * Under a factor that is a weight every summand would have to be multiplied: the sum stays whole.
+ */
 static bool append_flat(Simplifier *s, SnlTerm term)
 {
     size_t before = s->terms.n;
@@ -160,7 +162,7 @@ static bool simplify_lincomb(Simplifier *s, SnlOp *op)
     return true;
 }
 
-/* ---- views ----------------------------------------------------------------------------------------- */
+/* ---- views ---------------------------------------------------------------------------------- */
 
 static bool simplify_slice(SnlOp *op)
 {
@@ -204,9 +206,10 @@ static bool simplify_stack(SnlOp *op)
     return true;
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------- */
 
-/* Rounding twice is rounding once. (A first cast to f32 stays: the reference evaluator computes in f64.) */
+/* Rounding twice is rounding once. (A first cast to f32 stays: the reference evaluator computes in
+ * f64.) */
 static bool simplify_cast(SnlOp *op)
 {
     const char *to = snl_attr_text(&op->attrs, "to", "");
@@ -230,13 +233,20 @@ static bool simplify_linear(SnlOp *op)
 static bool simplify_op(Simplifier *s, SnlOp *op)
 {
     switch ((int)op->code) {
-    case SNL_OP_LINCOMB: return simplify_lincomb(s, op);
-    case SNL_OP_SLICE: return simplify_slice(op);
-    case SNL_OP_MEMBER: return simplify_member(op);
-    case SNL_OP_STACK: return simplify_stack(op);
-    case SNL_OP_CAST: return simplify_cast(op);
-    case SNL_OP_LINEAR: return simplify_linear(op);
-    default: return false;
+    case SNL_OP_LINCOMB:
+        return simplify_lincomb(s, op);
+    case SNL_OP_SLICE:
+        return simplify_slice(op);
+    case SNL_OP_MEMBER:
+        return simplify_member(op);
+    case SNL_OP_STACK:
+        return simplify_stack(op);
+    case SNL_OP_CAST:
+        return simplify_cast(op);
+    case SNL_OP_LINEAR:
+        return simplify_linear(op);
+    default:
+        return false;
     }
 }
 

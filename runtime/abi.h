@@ -96,6 +96,18 @@ typedef struct SnlrtOutput {
 #undef SNLRT_FIELD
 } SnlrtOutput;
 
+/* The same graphs compiled for one level of processors. Which one runs is chosen once, at start. */
+#define SNLRT_LEVEL_FIELDS(F)                                                                      \
+    F(const char *, name, p)          /* "v3", "v4+vnni", or a cpu name; what SNL_LEVEL= takes */  \
+    F(const char *, features, p)      /* "avx2,fma,...": what the machine must have; may be "" */  \
+    F(const SnlrtGraph *, graphs, p)  /* [n_graphs], in the order of the model's */
+
+typedef struct SnlrtLevel {
+#define SNLRT_FIELD(type, name, kind) type name;
+    SNLRT_LEVEL_FIELDS(SNLRT_FIELD)
+#undef SNLRT_FIELD
+} SnlrtLevel;
+
 /* The one constant `snlrt_model` that codegen emits. Function of every graph:
  * (tokens i32[T], pos index) -> (logits f32[T, vocab] (tail rows), outputs...). */
 #define SNLRT_MODEL_FIELDS(F)                                                                      \
@@ -104,7 +116,7 @@ typedef struct SnlrtOutput {
     F(const char *, family, p)                                                                     \
     F(const char *, compiler, p)      /* "snlpc 0.1.0" */                                          \
     F(const char *, target, p)        /* triple and cpu, for --about */                            \
-    F(const char *, cpu_features, p)  /* "avx2,fma,...": what the machine must have; may be "" */  \
+    F(const char *, cpu_features, p)  /* of the lowest level */                                    \
     F(const char *, weight_format, p) /* "f32", "bf16", ... */                                     \
     F(int64_t, vocab, i)                                                                           \
     F(int64_t, context, i)            /* positions compiled */                                     \
@@ -117,7 +129,9 @@ typedef struct SnlrtOutput {
     F(const SnlrtGraph *, graphs, p)                                                               \
     F(int64_t, n_outputs, i)                                                                       \
     F(const SnlrtOutput *, outputs, p)                                                             \
-    F(int64_t, payload_id, i)         /* must equal the footer's */
+    F(int64_t, payload_id, i)         /* must equal the footer's */                                \
+    F(int64_t, n_levels, i)           /* 0: graphs are all there is */                             \
+    F(const SnlrtLevel *, levels, p)  /* lowest first; levels[0].graphs == graphs */
 
 typedef struct SnlrtModel {
 #define SNLRT_FIELD(type, name, kind) type name;

@@ -40,6 +40,14 @@ static void print_graph_text(FILE *out, const SnlrtGraph *g, bool is_default)
             g->decode_barriers, g->prefill_barriers);
 }
 
+/* Of the code that runs; "" when the program has no levels. */
+static const char *level_name(const SnlrtModel *m)
+{
+    for (int64_t i = 0; i < m->n_levels; i++)
+        if (m->levels[i].graphs == m->graphs) return m->levels[i].name;
+    return "";
+}
+
 static void print_text(FILE *out, const SnlrtProgram *p)
 {
     const SnlrtModel *m = p->model;
@@ -54,6 +62,13 @@ static void print_text(FILE *out, const SnlrtProgram *p)
             (double)p->payload.footer.weights_bytes / (1024.0 * 1024.0), (uint64_t)m->payload_id);
     fprintf(out, "compiled:   by %s for %s; needs %s\n", m->compiler, m->target,
             *m->cpu_features ? m->cpu_features : "no special processor features");
+    if (m->n_levels > 1) {
+        fputs("levels:    ", out);
+        for (int64_t i = 0; i < m->n_levels; i++)
+            fprintf(out, " %s%s", m->levels[i].name,
+                    m->levels[i].graphs == m->graphs ? " (runs here)" : "");
+        fputc('\n', out);
+    }
     for (int64_t i = 0; i < m->n_graphs; i++) print_graph_text(out, &m->graphs[i], i == 0);
     for (int64_t i = 0; i < m->n_outputs; i++)
         fprintf(out, "%s%s%s", i ? " " : "states:     ", m->outputs[i].name,
@@ -92,6 +107,7 @@ static void print_json(FILE *out, const SnlrtProgram *p)
     json_field(out, "compiler", m->compiler);
     json_field(out, "target", m->target);
     json_field(out, "cpu_features", m->cpu_features);
+    json_field(out, "level", level_name(m));
     json_field(out, "weight_format", m->weight_format);
     json_field(out, "tokenizer", tokenizer_text(p));
     fprintf(out,

@@ -1,7 +1,7 @@
 /* runtime/program.c -- the program's way from its command line to one of its tasks. */
 #include "runtime/program.h"
 
-#include "runtime/cpu_check.h"
+#include "runtime/level.h"
 #include "runtime/cpus.h"
 #include "runtime/output.h"
 #include "runtime/stop.h"
@@ -220,8 +220,9 @@ int snlrt_program_main(const SnlrtModel *model, int argc, char **argv)
 {
     SnlrtError err = {""};
     const char *argv0 = argc > 0 ? argv[0] : NULL;
-    SnlrtProgram program = {.model = model, .name = base_name(argv0), .started = snlrt_seconds()};
-    SnlrtStatus status = snlrt_cpu_check(model->cpu_features, &err);
+    SnlrtModel chosen;
+    SnlrtProgram program = {.model = &chosen, .name = base_name(argv0), .started = snlrt_seconds()};
+    SnlrtStatus status = snlrt_level_choose(model, getenv("SNL_LEVEL"), &chosen, &err);
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other */
     if (status == SNLRT_OK) status = snlrt_options_parse(argc, argv, &program.options, &err);

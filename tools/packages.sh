@@ -6,7 +6,7 @@
 set -u
 
 build="gcc cmake ninja-build pkg-config libc6-dev llvm-19 llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libffi-dev"
-tests="libcmocka-dev llvm-19-tools python3 python3-numpy file binutils"
+tests="libcmocka-dev llvm-19-tools python3 python3-numpy file binutils qemu-user"
 sanitizers="clang-19 libclang-rt-19-dev"
 all="$build $tests $sanitizers"
 

@@ -29,8 +29,10 @@ static const struct argp_option options[] = {
      3},
     {NULL, 0, NULL, 0, "Target:", 4},
     {"cpu", OPT_CPU, "NAME", 0,
-     "native, or a name LLVM knows (default on x86-64: x86-64-v3). The program refuses to start on "
-     "a machine that lacks one of its features",
+     "native, or a name LLVM knows. Without it a program for x86-64 carries code for several levels of "
+     "processors (v2, v3, v4 with VNNI, and v3 with AVX-VNNI for q8_0 and q4_0) and takes the highest "
+     "that the machine has; SNL_LEVEL=NAME in its environment forces one. A machine without any gets "
+     "one line that says what is missing",
      4},
     {0},
 };

@@ -45,6 +45,7 @@ static SnlStatus compile(SnlCompilation *c, const char *library)
 {
     SnlTargetOptions target = c->options->target;
     target.pic = true;
+    if (!target.cpu) target.cpu = "native"; /* it runs here and nowhere else */
     const char *object = snl_emergency_path(c->arena, "eval.o");
     SNL_TRY(snl_emit_program(c->model.module, &c->payload, &c->spec, &target, SNL_EMIT_OBJ, object,
                              c->diag));

@@ -70,12 +70,13 @@ static SnlStatus read_header(SnlArena *arena, const SnlFile *file, const char *h
     bool f2 = descr && strncmp(descr, "'<f2'", 5) == 0;
     if (!f4 && !f2)
         return snl_error_at(diag, SNL_E_FORMAT, file->path,
-                            ".npy elements: found %.8s, wanted '<f4' or '<f2': save the array as "
+                            ".npy elements: found %.5s, wanted '<f4' or '<f2': save the array as "
                             "float32",
                             descr ? descr : "none");
     if (!order || strncmp(order, "False", 5) != 0)
-        return snl_error_at(diag, SNL_E_FORMAT, file->path,
-                            ".npy order: found column-major, wanted row-major (fortran_order False)");
+        return snl_error_at(
+            diag, SNL_E_FORMAT, file->path,
+            ".npy order: found column-major, wanted row-major (fortran_order False)");
     if (!shape || read_shape(arena, shape, t) != SNL_OK)
         return snl_error_at(diag, SNL_E_FORMAT, file->path,
                             ".npy shape: found %.32s, wanted 1 to %d dimensions of at least 1",

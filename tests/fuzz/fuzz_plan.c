@@ -1,5 +1,5 @@
-/* Plan and pipeline texts: parse any bytes; what parses must print, and the printed text must parse to the
- * same. The first byte chooses. */
+/* Plan and pipeline texts: parse any bytes; what parses must print, and the printed text must parse
+ * to the same. The first byte chooses. */
 #include "passes/pass.h"
 #include "passes/plan.h"
 

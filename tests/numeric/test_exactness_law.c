@@ -1,10 +1,10 @@
 /* tests/numeric/test_exactness_law.c -- the law that needs no trained model.
  *
- * Whatever the surrogates, the damping and the first states: after k sweeps s_1..s_k are the states of
- * the sequential chain, and a window with as many sweeps as units is the sequential chain. Hundreds of
- * random models (biases, q/k norms, x0 blend, value embeddings, sliding windows, grouped heads,
- * streams), random plans, random splits of the text into calls; through the `newton` op and through
- * all passes that follow it. A failure names its seed. */
+ * Whatever the surrogates, the damping and the first states: after k sweeps s_1..s_k are the states
+ * of the sequential chain, and a window with as many sweeps as units is the sequential chain.
+ * Hundreds of random models (biases, q/k norms, x0 blend, value embeddings, sliding windows,
+ * grouped heads, streams), random plans, random splits of the text into calls; through the `newton`
+ * op and through all passes that follow it. A failure names its seed. */
 #include "tests/support/support.h"
 
 #include "ir/eval.h"
@@ -28,7 +28,7 @@ static uint64_t draw(Rng *r, uint64_t n)
     return (r->x >> 33) % n;
 }
 
-/* ---- random models ------------------------------------------------------------------------------------ */
+/* ---- random models -------------------------------------------------------------------------- */
 
 typedef struct Model {
     int layers;
@@ -67,7 +67,8 @@ static void put(Text *t, const char *fmt, ...)
 static void put_weight(Text *t, const char *name, int i, int rows, int cols)
 {
     if (rows)
-        put(t, "weight @%s%d : f32[%d, %d] = random {scale = 0.35, seed = 1}\n", name, i, rows, cols);
+        put(t, "weight @%s%d : f32[%d, %d] = random {scale = 0.35, seed = 1}\n", name, i, rows,
+            cols);
     else
         put(t, "weight @%s%d : f32[%d] = random {scale = 0.7, seed = 1}\n", name, i, cols);
 }
@@ -98,8 +99,8 @@ static void put_weights(Text *t, const Model *m, int i)
         put_weight(t, s ? "mpost" : "apost", i, m->streams, 1);
     }
     if (m->streams)
-        put(t, "weight @j%d : f32[%d, %d] = matmul(@mres%d, @ares%d)\n", i, m->streams, m->streams, i,
-            i);
+        put(t, "weight @j%d : f32[%d, %d] = matmul(@mres%d, @ares%d)\n", i, m->streams, m->streams,
+            i, i);
     put(t, "state @kv.%d : f32[2, %d, %d, %d]\n", i, m->kv_heads, CONTEXT, WIDTH / 2);
 }
 
@@ -134,7 +135,8 @@ static void put_attention(Text *t, const Model *m, int i)
         q = "qn", k = "kn";
     }
     put(t, "  kv_write %%%s, %%v, %%pos, @kv\n", k);
-    put(t, "  %%a = attention %%%s, %%%s, %%v, %%pos, @kv {heads = 2, kv_heads = %d%s} : f32[T, %d]\n",
+    put(t,
+        "  %%a = attention %%%s, %%%s, %%v, %%pos, @kv {heads = 2, kv_heads = %d%s} : f32[T, %d]\n",
         q, k, m->kv_heads, i == m->window_of ? ", window = 2" : "", WIDTH);
     put(t, "  %%o = linear %%a, @o%d : f32[T, %d]\n", i, WIDTH);
 }
@@ -166,8 +168,9 @@ static void put_layer(Text *t, const Model *m, int i, int surrogate)
                        : surrogate == 2 ? snl_arena_printf(t->arena, "diag @diag%d", i)
                        : m->streams     ? snl_arena_printf(t->arena, "streams @j%d", i)
                                         : "identity";
-    put(t, "layer @block.%d(%%h: %s, %%pos: index, %%ids: i32[T], %%x0: %s, @kv: state) -> %s "
-           "surrogate %s {\n",
+    put(t,
+        "layer @block.%d(%%h: %s, %%pos: index, %%ids: i32[T], %%x0: %s, @kv: state) -> %s "
+        "surrogate %s {\n",
         i, type, type, type, kind);
     if (m->streams) {
         put(t, "  %%ain = mix %%h, @apre%d : f32[T, %d]\n", i, WIDTH);
@@ -184,8 +187,7 @@ static void put_layer(Text *t, const Model *m, int i, int surrogate)
         put(t, "  %%z = lincomb %%mkept, %%mout : %s\n  return %%z\n}\n", type);
         return;
     }
-    if (m->blend)
-        put(t, "  %%x = lincomb %%h, %%x0 {coef = [@r%d, @l%d]} : %s\n", i, i, type);
+    if (m->blend) put(t, "  %%x = lincomb %%h, %%x0 {coef = [@r%d, @l%d]} : %s\n", i, i, type);
     const char *x = m->blend ? "x" : "h";
     put(t, "  %%n = rms_norm %%%s, @g%d {eps = 1e-05} : %s\n", x, i, type);
     put_attention(t, m, i);
@@ -208,13 +210,12 @@ static const char *model_text(SnlArena *arena, const Model *m, int surrogate)
     if (m->streams) put(&t, "  %%x = mix %%e, @spread : %s\n", type);
     put(&t, "  %%h, %%mid = chain %%%s, %%pos, %%ids, %%%s, [", m->streams ? "x" : "e",
         m->streams ? "x" : "e");
-    for (int i = 0; i < m->layers; i++)
-        put(&t, "%s@block.%d(@kv.%d)", i ? ", " : "", i, i);
+    for (int i = 0; i < m->layers; i++) put(&t, "%s@block.%d(@kv.%d)", i ? ", " : "", i, i);
     put(&t, "] {taps = [%d]} : %s, %s\n  return %%h, %%mid\n}\n", m->layers / 2, type, type);
     return t.at;
 }
 
-/* ---- random plans ------------------------------------------------------------------------------------- */
+/* ---- random plans --------------------------------------------------------------------------- */
 
 static const char *window_text(SnlArena *arena, Rng *r, int begin, int end, bool exact)
 {
@@ -238,12 +239,12 @@ static const char *random_plan(SnlArena *arena, Rng *r, const Model *m, bool exa
     return snl_arena_printf(arena, "%s; %s", text, window_text(arena, r, second, last, exact));
 }
 
-/* ---- evaluation --------------------------------------------------------------------------------------- */
+/* ---- evaluation ----------------------------------------------------------------------------- */
 
 typedef struct Trace {
     double *state[MAX_LAYERS + 1]; /* of the chain, whole text */
     int64_t row, pos;
-    int first_unit;     /* layers before the window that is traced */
+    int first_unit; /* layers before the window that is traced */
     double worst;
     bool recording;
 } Trace;
@@ -265,7 +266,8 @@ static SnlModule *parse(Program *p, const char *text)
     return m;
 }
 
-static void on_state(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+static void on_state(void *user, const SnlOp *op, int64_t sweep, size_t link,
+                     const SnlTensor *value)
 {
     Trace *t = user;
     size_t n = (size_t)(value->n_tokens * t->row);
@@ -326,7 +328,7 @@ static void run_passes(Program *p, SnlModule *m, const char *text)
         fail_msg("%s: %s", text, snl_diag_text(p->diag));
 }
 
-/* ---- the law ------------------------------------------------------------------------------------------ */
+/* ---- the law -------------------------------------------------------------------------------- */
 
 static void check_seed(uint64_t seed, double *worst)
 {
@@ -345,8 +347,8 @@ static void check_seed(uint64_t seed, double *worst)
     evaluate(&seq, parse(&seq, text), &splits, &trace);
     SnlModule *m = parse(&planned, text);
     run_passes(&planned, m, snl_arena_printf(seq.arena, "newton{plan=\"%s\"}", plan));
-    /* States before and in the first window are comparable for any K; behind an approximate one nothing
-     * is. */
+    /* States before and in the first window are comparable for any K; behind an approximate one
+     * nothing is. */
     trace.recording = false;
     if (exact || !strchr(plan, ';')) evaluate(&planned, m, &splits, &trace);
     if (trace.worst > limit)
@@ -356,8 +358,9 @@ static void check_seed(uint64_t seed, double *worst)
     int64_t n = TOKENS * trace.row;
     double e = exact ? distance(&seq, &planned, n) : 0;
     Program naive = planned;
-    run_passes(&planned, m, "lower-newton,inline-layers,simplify,cancel-residual,simplify,cse,dce,"
-                            "merge-linear,simplify,cse,dce");
+    run_passes(&planned, m,
+               "lower-newton,inline-layers,simplify,cancel-residual,simplify,cse,dce,"
+               "merge-linear,simplify,cse,dce");
     evaluate(&planned, m, &splits, NULL);
     e = fmax(e, distance(&naive, &planned, n));
     if (exact) e = fmax(e, distance(&seq, &planned, n));
@@ -397,8 +400,9 @@ static void one_sweep_less_is_not_enough(void **state)
             trace.state[i] = SNL_NEW_ARRAY(seq.arena, double, TOKENS * 2 * WIDTH);
         evaluate(&seq, parse(&seq, text), &splits, &trace);
         SnlModule *m = parse(&planned, text);
-        run_passes(&planned, m, snl_arena_printf(seq.arena, "newton{plan=\"n%d K%d\"}",
-                                                 model.layers, model.layers - 1));
+        run_passes(&planned, m,
+                   snl_arena_printf(seq.arena, "newton{plan=\"n%d K%d\"}", model.layers,
+                                    model.layers - 1));
         evaluate(&planned, m, &again, NULL);
         assert_true(distance(&seq, &planned, TOKENS * trace.row) > 1e-6);
         snl_diag_destroy(seq.diag);

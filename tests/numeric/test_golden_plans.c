@@ -1,10 +1,10 @@
 /* tests/numeric/test_golden_plans.c -- the plan passes against the stored cases.
  *
- * For each case that applies: fuse-layers and newton make the planned module from the plan's text; it
- * is evaluated as it is (states after the last sweep too) and once more after lower-newton and all
- * passes that follow it before scheduling. Logits, states and generated tokens are the stored ones.
- * Always on tests/data; with SNL_FULL=1 on the full set and its own/ part, where the number of cases
- * must be that of the table in REFERENCE.md. */
+ * For each case that applies: fuse-layers and newton make the planned module from the plan's text;
+ * it is evaluated as it is (states after the last sweep too) and once more after lower-newton and
+ * all passes that follow it before scheduling. Logits, states and generated tokens are the stored
+ * ones. Always on tests/data; with SNL_FULL=1 on the full set and its own/ part, where the number
+ * of cases must be that of the table in REFERENCE.md. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -37,7 +37,7 @@ typedef struct Totals {
     size_t n_states;
 } Totals;
 
-/* ---- states ----------------------------------------------------------------------------------------- */
+/* ---- states --------------------------------------------------------------------------------- */
 
 static void find_windows(Check *k)
 {
@@ -69,7 +69,7 @@ static void check_states(void *user, const SnlOp *op, int64_t sweep, size_t link
     }
 }
 
-/* ---- one case --------------------------------------------------------------------------------------- */
+/* ---- one case ------------------------------------------------------------------------------- */
 
 static void check_text(Check *k, int64_t block)
 {
@@ -96,8 +96,8 @@ static void check_generation(Check *k)
     const SnlFunc *prompt = snl_module_find_func(r->model.module, "forward.prompt");
     memcpy(ids, c->prompt.at, c->prompt.n * sizeof ids[0]);
     snl_eval_reset(r->eval);
-    const double *row = golden_run_step(r, prompt ? prompt : r->forward, ids, 0, n_prompt) +
-                        (n_prompt - 1) * V;
+    const double *row =
+        golden_run_step(r, prompt ? prompt : r->forward, ids, 0, n_prompt) + (n_prompt - 1) * V;
     for (int64_t i = 0; i < (int64_t)c->generated.n; i++) {
         int64_t id = golden_argmax(row, V);
         if (c->has_logits)
@@ -179,7 +179,7 @@ static void folder_of_cases(void **state)
     assert_true(totals.checked > 0);
 }
 
-/* ---- the table of REFERENCE.md ------------------------------------------------------------------------ */
+/* ---- the table of REFERENCE.md -------------------------------------------------------------- */
 
 typedef struct Count {
     const char *what;
@@ -187,7 +187,7 @@ typedef struct Count {
 } Count;
 
 /* Cases and how many of them apply, in the order of golden_models. */
-static const size_t wanted_cases[GOLDEN_MODELS][2] = {{39, 38},   {54, 38},  {39, 38},  {136, 81},
+static const size_t wanted_cases[GOLDEN_MODELS][2] = {{39, 38},  {54, 38}, {39, 38},  {136, 81},
                                                       {106, 68}, {81, 66}, {161, 81}, {9, 7}};
 static const Count wanted_reasons[] = {
     {"DiagN (estimated diagonal surrogate)", 22},
@@ -260,7 +260,8 @@ int main(void)
                 continue; /* not in own/ */
             snprintf(path[n], sizeof path[n], "%.2000s/%s%s", parent[set], part[set],
                      golden_models[i]);
-            const char *only = getenv("SNL_FOLDER"); /* part of the path, when looking for a mistake */
+            const char *only =
+                getenv("SNL_FOLDER"); /* part of the path, when looking for a mistake */
             if (only && !strstr(path[n], only)) continue;
             tests[n] = (struct CMUnitTest){golden_models[i], folder_of_cases, NULL, NULL, path[n]};
             n++;

@@ -1,5 +1,5 @@
-/* Each exact pass, and the usual order of them, on hand-written modules: check-each must be content,
- * and must see a pass that is not exact. */
+/* Each exact pass, and the usual order of them, on hand-written modules: check-each must be
+ * content, and must see a pass that is not exact. */
 #include "tests/support/support.h"
 
 #include "passes/check.h"
@@ -35,20 +35,19 @@ static bool has(Support *s, const SnlModule *m, const char *text)
     return strstr(snl_print_to_string(s->arena, m), text) != NULL;
 }
 
-/* ---- modules ------------------------------------------------------------------------------------------ */
+/* ---- modules -------------------------------------------------------------------------------- */
 
-static const char weights_text[] =
-    "weight @g%d : f32[8] = random {seed = 1}\n"
-    "weight @q%d : f32[8, 8] = random {scale = 0.3, seed = 1}\n"
-    "weight @k%d : f32[4, 8] = random {scale = 0.3, seed = 1}\n"
-    "weight @v%d : f32[4, 8] = random {scale = 0.3, seed = 1}\n"
-    "weight @b%d : f32[4] = random {scale = 0.3, seed = 1}\n"
-    "weight @o%d : f32[8, 8] = random {scale = 0.3, seed = 1}\n"
-    "weight @f%d : f32[8] = random {seed = 1}\n"
-    "weight @gate%d : f32[12, 8] = random {scale = 0.3, seed = 1}\n"
-    "weight @up%d : f32[12, 8] = random {scale = 0.3, seed = 1}\n"
-    "weight @down%d : f32[8, 12] = random {scale = 0.3, seed = 1}\n"
-    "state @kv.%d : f32[2, 1, 16, 4]\n";
+static const char weights_text[] = "weight @g%d : f32[8] = random {seed = 1}\n"
+                                   "weight @q%d : f32[8, 8] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @k%d : f32[4, 8] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @v%d : f32[4, 8] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @b%d : f32[4] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @o%d : f32[8, 8] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @f%d : f32[8] = random {seed = 1}\n"
+                                   "weight @gate%d : f32[12, 8] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @up%d : f32[12, 8] = random {scale = 0.3, seed = 1}\n"
+                                   "weight @down%d : f32[8, 12] = random {scale = 0.3, seed = 1}\n"
+                                   "state @kv.%d : f32[2, 1, 16, 4]\n";
 
 static const char attention_text[] =
     "layer @block.%d(%%h: f32[T, 8], %%pos: index, @kv: state) -> f32[T, 8] surrogate identity {\n"
@@ -99,7 +98,7 @@ static const char *three_layers(Support *s)
     return snl_arena_printf(s->arena, "%s%s", text, forward_text);
 }
 
-/* ---- tests -------------------------------------------------------------------------------------------- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static void a_sequential_model_stays_what_it_is(void **state)
 {
@@ -114,11 +113,22 @@ static void a_sequential_model_stays_what_it_is(void **state)
 
 static void every_plan_stays_what_it_is(void **state)
 {
-    static const char *const plan[] = {
-        "n3 K1", "n3 K2 batch_fwd", "n3 K=exact", "n3 K2 damping=0.3", "[0:2] K1; [2:3] K1",
-        "n2 K2 surrogate=zero", "n3 K2 prefill=seq", "n3 K2 prefill=seq kv=corrected",
-        "n3 K1 warm prefill=seq kv=corrected", "n3 K2 warm prefill=seq", "n3 1xF3", "n3 F(1,2) K2",
-        "n2 2xF1 compat=reference", "n2 1xF2 compat=reference-fused avg"};
+    static const char *const plan[] = {"n3 K1",
+                                       "n3 K2 batch_fwd",
+                                       "n3 K=exact",
+                                       "n3 K2 damping=0.3",
+                                       "[0:2] K1; [2:3] K1",
+                                       "n2 K2 surrogate=zero",
+                                       "n3 K2 prefill=seq",
+                                       "n3 K2 prefill=seq kv=corrected",
+                                       "n3 K1 warm prefill=seq kv=corrected",
+                                       "n3 K2 warm prefill=seq",
+                                       "n3 1xF3",
+                                       "n3 F(1,2) K2",
+                                       "n3 F(1,2) K2 prefill=seq",
+                                       "n3 3xF1 K2 compat=reference prefill=seq kv=corrected",
+                                       "n2 2xF1 compat=reference",
+                                       "n2 1xF2 compat=reference-fused avg"};
     for (size_t i = 0; i < sizeof plan / sizeof plan[0]; i++) {
         Support *s = *state;
         checked(s, three_layers(s),
@@ -130,7 +140,8 @@ static void every_plan_stays_what_it_is(void **state)
 static void one_sweep_becomes_the_wide_form(void **state)
 {
     Support *s = *state;
-    SnlModule *m = checked(s, three_layers(s), snl_arena_printf(s->arena, "newton{plan=\"n3 K1\"},%s", usual));
+    SnlModule *m =
+        checked(s, three_layers(s), snl_arena_printf(s->arena, "newton{plan=\"n3 K1\"},%s", usual));
     /* One norm without weight that all share, members all the way, windows of their own. */
     assert_true(has(s, m, "linear %l02.n, ["));
     assert_true(has(s, m, "%l02.n = rms_norm %x {eps = 1e-05} : f32[T, 8]"));
@@ -157,8 +168,10 @@ static void wrong_results_are_seen(void **state)
                                    "  return %a\n"
                                    "}\n";
     SnlCheckResult *a, *b;
-    assert_int_equal(snl_check_evaluate(s->arena, module_of(s, before), NULL, 1, s->diag, &a), SNL_OK);
-    assert_int_equal(snl_check_evaluate(s->arena, module_of(s, before), NULL, 1, s->diag, &b), SNL_OK);
+    assert_int_equal(snl_check_evaluate(s->arena, module_of(s, before), NULL, 1, s->diag, &a),
+                     SNL_OK);
+    assert_int_equal(snl_check_evaluate(s->arena, module_of(s, before), NULL, 1, s->diag, &b),
+                     SNL_OK);
     assert_true(snl_check_compare(s->arena, a, b).error == 0);
     assert_int_equal(snl_check_evaluate(s->arena, module_of(s, no_write), NULL, 1, s->diag, &b),
                      SNL_OK);
@@ -174,11 +187,11 @@ static void functions_of_one_module_share_weights(void **state)
     SnlModule *m = module_of(s, three_layers(s));
     snl_func_clone(snl_module_find_func(m, "forward"), "seq");
     SnlPipelineOptions o = {.verify_each = true};
-    assert_int_equal(snl_pipeline_run(m,
-                                      snl_arena_printf(s->arena, "newton{plan=\"n3 K2\" func=forward},%s",
-                                                       usual),
-                                      &o, s->diag),
-                     SNL_OK);
+    assert_int_equal(
+        snl_pipeline_run(
+            m, snl_arena_printf(s->arena, "newton{plan=\"n3 K2\" func=forward},%s", usual), &o,
+            s->diag),
+        SNL_OK);
     size_t concats = 0;
     for (size_t i = 0; i < m->weights.n; i++) concats += m->weights.at[i]->code == SNL_WEXPR_CONCAT;
     /* Key and value of each layer, weights and biases, whatever the function. */

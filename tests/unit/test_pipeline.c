@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char two_adds[] =
-    "module @m\n"
-    "func @f(%x: f32[T, 4]) -> f32[T, 4] {\n"
-    "  %a = lincomb %x, %x : f32[T, 4]\n"
-    "  %b = silu %x : f32[T, 4]\n"
-    "  return %a\n"
-    "}\n";
+static const char two_adds[] = "module @m\n"
+                               "func @f(%x: f32[T, 4]) -> f32[T, 4] {\n"
+                               "  %a = lincomb %x, %x : f32[T, 4]\n"
+                               "  %b = silu %x : f32[T, 4]\n"
+                               "  return %a\n"
+                               "}\n";
 
 static SnlModule *module_of(Support *s, const char *text)
 {
@@ -24,7 +23,7 @@ static SnlModule *module_of(Support *s, const char *text)
     return m;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------------ */
+/* ---- texts ---------------------------------------------------------------------------------- */
 
 static void canonical(Support *s, const char *text, const char *want)
 {
@@ -58,7 +57,8 @@ static void refused(Support *s, const char *text, const char *message)
 static void mistakes_are_located(void **state)
 {
     Support *s = *state;
-    refused(s, "simplify,nosuch,cse", "pipeline:1:10: error[E0402]: pipeline: there is no pass 'nosuch'");
+    refused(s, "simplify,nosuch,cse",
+            "pipeline:1:10: error[E0402]: pipeline: there is no pass 'nosuch'");
     refused(s, "simplify,,cse", "found ',', wanted the name of a pass");
     refused(s, "simplify cse", "found 'c', wanted ',' or the end");
     refused(s, "simplify,", "found the end, wanted the name of a pass");
@@ -103,7 +103,7 @@ static void every_pass_and_option_is_documented(void **state)
     }
 }
 
-/* ---- running ---------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 static void passes_run_in_order(void **state)
 {
@@ -174,7 +174,7 @@ static void timing_has_a_line_for_each_pass(void **state)
     assert_non_null(strstr(text, "same"));
 }
 
-/* ---- check-each --------------------------------------------------------------------------------------- */
+/* ---- check-each ----------------------------------------------------------------------------- */
 
 static void exact_passes_are_held_to_it(void **state)
 {

@@ -41,8 +41,9 @@ static void words_arrive(void **state)
 {
     Support *s = *state;
     SnlPlan p;
-    assert_int_equal(snl_plan_parse(s->arena, "[2:8] F(4,2) K3 batch_fwd damping=0.25 surrogate=zero "
-                                              "prefill=seq",
+    assert_int_equal(snl_plan_parse(s->arena,
+                                    "[2:8] F(4,2) K3 batch_fwd damping=0.25 surrogate=zero "
+                                    "prefill=seq",
                                     s->diag, &p),
                      SNL_OK);
     const SnlWindow *w = &p.windows.at[0];
@@ -89,7 +90,8 @@ static void mistakes_are_located(void **state)
     refused(s, "n4 2xG2", "wanted chunks");
     refused(s, "n4 damping=2", "damping: found '2', wanted 0 to 1");
     refused(s, "n4 damping=nan", "damping: found 'nan', wanted 0 to 1");
-    refused(s, "n4 surrogate=full", "surrogate: found 'full', wanted identity, streams, zero or diag");
+    refused(s, "n4 surrogate=full",
+            "surrogate: found 'full', wanted identity, streams, zero or diag");
     refused(s, "n4 surrogate=diag:", "surrogate: found 'diag:'");
     refused(s, "n4 K1 K2", "K is given twice");
     refused(s, "n4 h0 warm", "the initialisation is given twice");
@@ -114,7 +116,7 @@ static void what_means_nothing_is_refused_with_the_reason(void **state)
     refused(s, "n4 2xF2 compat=reference-fused", "found 2 chunks, wanted 1");
 }
 
-/* ---- fitting ------------------------------------------------------------------------------------------ */
+/* ---- fitting -------------------------------------------------------------------------------- */
 
 static SnlOp *chain_of(Support *s, SnlModule **out)
 {

@@ -1,0 +1,30 @@
+/* codegen/levels.h -- levels of x86-64 processors in one program. Private to codegen/. */
+#ifndef SNL_CODEGEN_LEVELS_H
+#define SNL_CODEGEN_LEVELS_H
+
+#include "codegen/codegen.h"
+
+typedef struct SnlLevel {
+    const char *name;
+    const char *cpu, *features; /* LLVM's */
+    const char *needs;          /* what the runtime looks for (runtime/cpu_features.def) */
+    bool for_integers;          /* differs from the level before only in byte dot products */
+} SnlLevel;
+
+/* No cpu named, no sanitizer, x86-64: the object gets every level. */
+bool snl_target_has_levels(const SnlTargetOptions *target);
+
+/* codegen/levels.c: every level's object, each by a thread of its own, joined with the model's. */
+SnlStatus snl_emit_levels(const SnlModule *m, const SnlPayload *payload,
+                          const SnlProgramSpec *spec, const SnlTargetOptions *target,
+                          const char *path, SnlDiag *diag);
+
+/* codegen/emit.c: the graphs of one level; and the model that refers to the levels' graphs. */
+SnlStatus snl_emit_level(const SnlModule *m, const SnlPayload *payload, const SnlProgramSpec *spec,
+                         const SnlTargetOptions *target, const char *level, const char *path,
+                         SnlDiag *diag);
+SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlProgramSpec *spec,
+                                const SnlTargetOptions *target, const SnlLevel *levels, size_t n,
+                                const char *path, SnlDiag *diag);
+
+#endif
