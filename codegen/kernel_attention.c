@@ -189,8 +189,9 @@ static void pass_scores(Attention *a)
 static LLVMValueRef weight_of(const Attention *a, int i, LLVMValueRef score, int lanes)
 {
     SnlGen *g = a->g;
+    /* Unordered: a NaN score is seen and makes the whole row NaN, as softmax does. */
     LLVMValueRef seen =
-        LLVMBuildFCmp(g->b, LLVMRealOGT, score, snl_splat_f32(g, MASKED * 0.5, lanes), "");
+        LLVMBuildFCmp(g->b, LLVMRealUGT, score, snl_splat_f32(g, MASKED * 0.5, lanes), "");
     LLVMValueRef e = snl_exp(g, snl_fsub(g, score, snl_splat(g, a->peak[i], lanes)), lanes);
     return LLVMBuildSelect(g->b, seen, e, snl_splat_f32(g, 0.0, lanes), "");
 }

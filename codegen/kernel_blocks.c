@@ -10,6 +10,8 @@
  * with the floats added block by block in order (two chains, even and odd blocks, in decode). */
 #include "codegen/linear.h"
 
+#include <float.h>
+
 /* ---- a row of q8_0 activations: bytes, scales, minus sums (passes/schedule.h)
  * --------------------------- */
 
@@ -39,6 +41,9 @@ static LLVMValueRef load_inside(SnlGen *g, LLVMValueRef row, int64_t at, int64_t
 static LLVMValueRef store_bytes(SnlGen *g, LLVMValueRef x, LLVMValueRef inverse, LLVMValueRef out)
 {
     LLVMValueRef scaled = snl_fmul(g, x, snl_splat(g, inverse, SNL_LANES));
+    /* A NaN has no integer; its block's scale, a NaN or infinite, says it all. */
+    LLVMValueRef number = LLVMBuildFCmp(g->b, LLVMRealORD, scaled, scaled, "");
+    scaled = LLVMBuildSelect(g->b, number, scaled, snl_splat_f32(g, 0.0, SNL_LANES), "");
     LLVMValueRef whole = snl_call_intrinsic(g, "llvm.rint", LLVMTypeOf(scaled), &scaled, 1);
     LLVMValueRef q = LLVMBuildFPToSI(g->b, whole, snl_vec(g->i32, SNL_LANES), "");
     LLVMValueRef bytes = LLVMBuildTrunc(g->b, q, snl_vec(g->i8, SNL_LANES), "");
@@ -46,19 +51,29 @@ static LLVMValueRef store_bytes(SnlGen *g, LLVMValueRef x, LLVMValueRef inverse,
     return q;
 }
 
+/* Size of the largest of 32 numbers. As integers sizes are ordered as they are as floats, NaNs above all:
+ * one NaN makes the block's scale one. */
+static LLVMValueRef largest_size(SnlGen *g, const LLVMValueRef v[2])
+{
+    LLVMTypeRef ints = snl_vec(g->i32, SNL_LANES);
+    LLVMValueRef mask = snl_splat(g, LLVMConstInt(g->i32, 0x7fffffff, 0), SNL_LANES), bits[2];
+    for (int i = 0; i < 2; i++) bits[i] = LLVMBuildAnd(g->b, snl_bitcast(g, v[i], ints), mask, "");
+    LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSGT, bits[0], bits[1], "");
+    LLVMValueRef most = LLVMBuildSelect(g->b, more, bits[0], bits[1], "");
+    most = snl_call_intrinsic(g, "llvm.vector.reduce.smax", ints, &most, 1);
+    return snl_bitcast(g, most, g->f32);
+}
+
 static void quantize_block(SnlGen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef block,
                            int64_t blocks, int64_t width_here)
 {
-    LLVMValueRef v[2], size[2];
-    for (int i = 0; i < 2; i++) {
-        v[i] = load_inside(g, x, i * SNL_LANES, width_here);
-        size[i] = snl_call_intrinsic(g, "llvm.fabs", LLVMTypeOf(v[i]), &v[i], 1);
-    }
-    LLVMValueRef most = snl_reduce_max(g, snl_fmax(g, size[0], size[1]), SNL_LANES);
-    LLVMValueRef scale = snl_fdiv(g, most, snl_f32(g, 127.0));
-    LLVMValueRef zero = LLVMBuildFCmp(g->b, LLVMRealOEQ, scale, snl_f32(g, 0.0), "");
+    LLVMValueRef v[2];
+    for (int i = 0; i < 2; i++) v[i] = load_inside(g, x, i * SNL_LANES, width_here);
+    LLVMValueRef scale = snl_fdiv(g, largest_size(g, v), snl_f32(g, 127.0));
+    /* A scale below the normal numbers rounds to 0 as f16, and its inverse would be infinite. */
+    LLVMValueRef normal = LLVMBuildFCmp(g->b, LLVMRealOGE, scale, snl_f32(g, FLT_MIN), "");
     LLVMValueRef inverse =
-        LLVMBuildSelect(g->b, zero, snl_f32(g, 0.0), snl_fdiv(g, snl_f32(g, 1.0), scale), "");
+        LLVMBuildSelect(g->b, normal, snl_fdiv(g, snl_f32(g, 1.0), scale), snl_f32(g, 0.0), "");
     LLVMValueRef bytes = snl_offset(g, y, block, SNL_BLOCK);
     LLVMValueRef q0 = store_bytes(g, v[0], inverse, bytes);
     LLVMValueRef q1 = store_bytes(g, v[1], inverse, snl_offset_const(g, bytes, SNL_LANES));

@@ -4,7 +4,7 @@
  * in the exponent field. Largest relative error 1.2e-7 (about 1 ulp) on [-87.3, 88.7], measured
  * over all floats of the range by tests/unit/test_math_bounds.c. Below -87.3 the result is 0,
  * above 88.7 it is the value at 88.7 (2^127.97): never infinity, so that x / (1 + exp(-x)) stays
- * finite. */
+ * finite. A NaN stays one. */
 #include "codegen/gen.h"
 
 LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes)
@@ -40,7 +40,9 @@ LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes)
     LLVMValueRef scale = LLVMBuildShl(g->b, bits, shift, "");
     LLVMValueRef scaled = LLVMBuildAdd(g->b, snl_bitcast(g, p, ints), scale, "");
     LLVMValueRef result = snl_bitcast(g, scaled, snl_vec(g->f32, lanes));
-    return LLVMBuildSelect(g->b, too_low, snl_splat_f32(g, 0.0, lanes), result, "");
+    result = LLVMBuildSelect(g->b, too_low, snl_splat_f32(g, 0.0, lanes), result, "");
+    LLVMValueRef nan = LLVMBuildFCmp(g->b, LLVMRealUNO, x, x, "");
+    return LLVMBuildSelect(g->b, nan, x, result, "");
 }
 
 /* Largest relative error 1.8e-7 from -87.3 (where the result is the smallest normal number) up. */

@@ -5,22 +5,25 @@
  *
  * The values are q * scale with the scale rounded to f16, as GGUF's blocks of these names mean
  * them. Quantising values that are of the format already gives them back. A last block of fewer
- * than 32 numbers is one padded with zeros. */
+ * than 32 numbers is one padded with zeros. A block with a NaN or an infinity in it is NaN or infinite
+ * throughout: no number of it can be told. */
 #include "ir/type.h"
 
 #include <math.h>
 
+/* The x of largest size; a NaN, if there is one. */
 static float largest(const float *x, int n)
 {
     float most = 0;
     for (int i = 0; i < n; i++)
-        if (fabsf(x[i]) > fabsf(most)) most = x[i];
+        if (fabsf(x[i]) > fabsf(most) || isnan(x[i])) most = x[i];
     return most;
 }
 
+/* A NaN becomes `low`: its block's scale is NaN as well. */
 static int8_t clamp(float x, float low, float high)
 {
-    return (int8_t)(x < low ? low : x > high ? high : x);
+    return (int8_t)(x > high ? high : x > low ? x : low);
 }
 
 float snl_quantize_block(SnlDtype dtype, const float *x, int n, int8_t *out_q)

@@ -65,8 +65,7 @@ static void attend(const Sight *s, const double *q, int64_t lo, int64_t hi, doub
     }
 }
 
-static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t pos,
-                                  double *score)
+static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t pos)
 {
     SnlView q = snl_frame_in(f, op, 0), k = snl_frame_in(f, op, 1), v = snl_frame_in(f, op, 2);
     const SnlType *type = op->out[0]->type;
@@ -80,6 +79,7 @@ static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64
         return snl_error(f->eval->diag, SNL_E_NUMERIC, op->loc,
                          "attention: position beyond the context: found %lld, wanted at most %lld",
                          (long long)pos, (long long)cache.context);
+    double *score = snl_xmalloc((size_t)(pos + out.rows) * sizeof(double));
     Sight s = {&k, &v, &cache, m, 0, d, pos, 0, score};
     s.scale = snl_attr_real(&op->attrs, "scale", 1.0 / sqrt((double)d));
     for (int64_t t = 0; t < out.rows; t++)
@@ -88,6 +88,7 @@ static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64
             s.g = h / (H / G);
             attend(&s, snl_view_row(&q, t, m) + h * d, lo, hi, snl_view_row(&out, t, m) + h * d);
         }
+    free(score);
     return SNL_OK;
 }
 
@@ -96,12 +97,8 @@ SnlStatus snl_eval_op_attention(SnlFrame *f, const SnlOp *op)
     SnlView out = snl_frame_out(f, op, 0); /* zeroed */
     int64_t pos;
     SNL_TRY(snl_frame_index(f, op, 3, &pos));
-    double *score = snl_xmalloc((size_t)(pos + out.rows + 1) * sizeof(double));
-    SnlStatus status = SNL_OK;
-    for (int64_t m = 0; status == SNL_OK && m < out.members; m++)
-        status = attention_member(f, op, m, pos, score);
-    free(score);
-    return status;
+    for (int64_t m = 0; m < out.members; m++) SNL_TRY(attention_member(f, op, m, pos));
+    return SNL_OK;
 }
 
 static SnlStatus write_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t pos)

@@ -24,20 +24,36 @@ typedef struct Buffer {
 
 typedef struct Region {
     SnlVec(Buffer) buffers;
-    int64_t nbytes, redzone;
+    int64_t nbytes;
 } Region;
+
+typedef struct Planner {
+    SnlModule *module;
+    SnlFunc *func;
+    SnlPassContext *ctx;
+    int64_t tokens, redzone;
+    int64_t *number; /* of the op that makes a value, by value id */
+    Region shared, private;
+} Planner;
+
+/* Far beyond any machine; sums of sizes below it cannot overflow. */
+static const int64_t MOST_BYTES = (int64_t)1 << 50;
 
 static int64_t round_up(int64_t n)
 {
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Lowest offset at which [at, at + nbytes) meets no buffer alive at the same time. */
-static int64_t region_add(SnlArena *arena, Region *region, Buffer b)
+/* Gives `b` the lowest offset at which it meets no buffer alive at the same time, and notes it on the op
+ * as attribute `key`. */
+static SnlStatus region_add(Planner *p, Region *region, Buffer b, SnlOp *op, const char *key)
 {
-    b.nbytes = round_up(b.nbytes) + region->redzone;
-    b.at = 0;
-    if (region->redzone > 0) b.from = 0, b.to = INT64_MAX;
+    if (b.nbytes > MOST_BYTES - region->nbytes)
+        return snl_error(p->ctx->diag, SNL_E_UNSUPPORTED, op->loc,
+                         "plan-memory: buffers of '@%s' take more than %lld bytes for %lld tokens",
+                         p->func->name, (long long)MOST_BYTES, (long long)p->tokens);
+    b.nbytes = round_up(b.nbytes) + p->redzone;
+    if (p->redzone > 0) b.from = 0, b.to = INT64_MAX;
     for (bool moved = true; moved;) {
         moved = false;
         for (size_t i = 0; i < region->buffers.n; i++) {
@@ -48,60 +64,70 @@ static int64_t region_add(SnlArena *arena, Region *region, Buffer b)
             moved = true;
         }
     }
-    SNL_PUSH(arena, &region->buffers, b);
+    SNL_PUSH(p->ctx->scratch, &region->buffers, b);
     if (b.at + b.nbytes > region->nbytes) region->nbytes = b.at + b.nbytes;
-    return b.at;
+    snl_attr_set_int(p->module, &op->attrs, key, b.at);
+    return SNL_OK;
+}
+
+/* An op without results is as late as the next that has some. */
+static int64_t number_of(const Planner *p, const SnlOp *op)
+{
+    while (op && op->n_out == 0) op = op->next;
+    return op ? p->number[op->out[0]->id] : INT64_MAX;
 }
 
 /* Last reader of `v`, its views included, by stage or by op number. */
-static int64_t last_use(const SnlValue *v, const int64_t *number, bool by_stage, int64_t from)
+static int64_t last_use(const Planner *p, const SnlValue *v, bool by_stage, int64_t from)
 {
     int64_t last = from;
     for (const SnlUse *u = v->uses; u; u = u->next) {
         const SnlOp *op = u->user;
         int64_t when = from;
         if (snl_op_is_view(op))
-            when = last_use(op->out[0], number, by_stage, from);
+            when = last_use(p, op->out[0], by_stage, from);
         else if (op->code != SNL_OP_RETURN)
-            when = by_stage ? snl_attr_int(&op->attrs, "stage", 0)
-                            : (op->n_out ? number[op->out[0]->id] : INT64_MAX);
+            when = by_stage ? snl_attr_int(&op->attrs, "stage", 0) : number_of(p, op);
         if (when > last) last = when;
     }
     return last;
 }
 
+static SnlStatus plan_op(Planner *p, SnlOp *op, int64_t n)
+{
+    SnlPlacement place;
+    if (!snl_placement_read(op, &place))
+        return snl_error(p->ctx->diag, SNL_E_STRUCTURE, op->loc,
+                         "plan-memory: op '%s' of '@%s' has no stage: run schedule first",
+                         snl_op_info[op->code].text, p->func->name);
+    int64_t scratch = snl_op_scratch_bytes(op, p->tokens);
+    if (scratch > 0)
+        SNL_TRY(region_add(p, &p->private, (Buffer){.from = n, .to = n, .nbytes = scratch}, op,
+                           "scratch"));
+    if (op->n_out == 0 || snl_op_is_view(op) || snl_op_is_result(op)) return SNL_OK;
+    bool own = place.split == SNL_SPLIT_ALL;
+    Buffer b = {.from = own ? n : place.stage,
+                .nbytes = snl_row_words(op->out[0]->type) * p->tokens * 4};
+    b.to = last_use(p, op->out[0], !own, b.from);
+    return region_add(p, own ? &p->private : &p->shared, b, op, "at");
+}
+
 static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
 {
-    int64_t redzone = snl_pass_int(ctx, "redzone");
-    int64_t tokens = snl_attr_int(&func->attrs, "tokens", 1);
-    int64_t *number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1);
+    Planner p = {.module = m,
+                 .func = func,
+                 .ctx = ctx,
+                 .tokens = snl_attr_int(&func->attrs, "tokens", 1),
+                 .redzone = round_up(snl_pass_int(ctx, "redzone")),
+                 .number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1)};
     int64_t n = 0;
-    for (SnlOp *op = func->first; op; op = op->next, n++)
-        for (size_t i = 0; i < op->n_out; i++) number[op->out[i]->id] = n;
-    Region shared = {.redzone = redzone}, private = {.redzone = redzone};
+    for (const SnlOp *op = func->first; op; op = op->next, n++)
+        for (size_t i = 0; i < op->n_out; i++) p.number[op->out[i]->id] = n;
     n = 0;
-    for (SnlOp *op = func->first; op != func->last; op = op->next, n++) {
-        SnlPlacement p;
-        if (!snl_placement_read(op, &p))
-            return snl_error(ctx->diag, SNL_E_STRUCTURE, op->loc,
-                             "plan-memory: op '%s' of '@%s' has no stage: run schedule first",
-                             snl_op_info[op->code].text, func->name);
-        int64_t scratch = snl_op_scratch_bytes(op, tokens);
-        if (scratch > 0) {
-            Buffer b = {.from = n, .to = n, .nbytes = scratch};
-            snl_attr_set_int(m, &op->attrs, "scratch", region_add(ctx->scratch, &private, b));
-        }
-        if (op->n_out == 0 || snl_op_is_view(op) || snl_op_is_result(op)) continue;
-        int64_t nbytes = snl_row_words(op->out[0]->type) * tokens * 4;
-        bool own = p.split == SNL_SPLIT_ALL;
-        int64_t from = own ? n : p.stage;
-        Buffer b = {.from = from, .to = last_use(op->out[0], number, !own, from), .nbytes = nbytes};
-        snl_attr_set_int(m, &op->attrs, "at",
-                         region_add(ctx->scratch, own ? &private : &shared, b));
-    }
-    snl_attr_set_int(m, &func->attrs, "shared_bytes", shared.nbytes);
-    snl_attr_set_int(m, &func->attrs, "private_bytes", private.nbytes);
-    if (redzone > 0) snl_attr_set_int(m, &func->attrs, "redzone", redzone);
+    for (SnlOp *op = func->first; op != func->last; op = op->next, n++) SNL_TRY(plan_op(&p, op, n));
+    snl_attr_set_int(m, &func->attrs, "shared_bytes", p.shared.nbytes);
+    snl_attr_set_int(m, &func->attrs, "private_bytes", p.private.nbytes);
+    if (p.redzone > 0) snl_attr_set_int(m, &func->attrs, "redzone", p.redzone);
     return SNL_OK;
 }
 
@@ -117,7 +143,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 }
 
 static const SnlPassOption options[] = {
-    {"redzone", SNL_OPTION_INT, "0", 0, 4096, "bytes behind each buffer that nothing may touch"},
+    {"redzone", SNL_OPTION_INT, "0", 0, 4096, "bytes (rounded up to 64) behind each buffer that nothing may touch"},
     {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},
 };
 

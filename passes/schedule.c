@@ -20,6 +20,7 @@
  * wait for each other share stages. Prefill is depth-first: stages keep the order of the ops, and a
  * long sum (of a window's branches) is built up as its terms arrive, so that memory holds one layer
  * at a time. The vocabulary of the attributes is in schedule.h. */
+#include "ir/base/checked.h"
 #include "passes/pass.h"
 #include "passes/schedule_internal.h"
 
@@ -78,7 +79,8 @@ int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
     /* One row of scores per query of a tile; own rows may not be in the cache: room for them too.
      */
     int64_t positions = snl_context_padded(state->dim[2]) + snl_context_padded(tokens);
-    return snl_attention_tile_rows(op, tokens) * group * positions * 4;
+    int64_t queries = snl_attention_tile_rows(op, tokens) * group, nbytes;
+    return snl_mul_i64(queries, positions * 4, &nbytes) ? nbytes : INT64_MAX;
 }
 
 static void place(SnlScheduler *s, SnlOp *op, SnlPlacement p)

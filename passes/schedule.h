@@ -52,7 +52,7 @@ int64_t snl_attention_kv_heads(const SnlOp *op);
 int64_t snl_attention_group(const SnlOp *op);
 
 /* Private scratch an op needs while it runs, in bytes (attention: scores), for calls of up to
- * `tokens` rows. */
+ * `tokens` rows; INT64_MAX when that is more than a number can say. */
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
 /* Query rows that the attention kernel takes at once. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);

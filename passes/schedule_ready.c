@@ -67,6 +67,9 @@ static bool keeps_to_own_columns(const SnlValue *v, const SnlPlacement *d, const
                                  const SnlPlacement *p)
 {
     if (!by_columns(p) || !reads_columns(reader, v)) return false;
+    int64_t members = snl_type_members(v->type);
+    if (reader->code == SNL_OP_MIX && d->split == SNL_SPLIT_COLS && members > 1)
+        return false; /* a column of all streams is wanted */
     const SnlType *made = reader->n_out ? reader->out[0]->type : snl_in(reader, 0)->type;
     int64_t width = snl_type_width(v->type), reader_width = snl_type_width(made), grain = p->grain;
     if (width != reader_width) {
@@ -74,7 +77,7 @@ static bool keeps_to_own_columns(const SnlValue *v, const SnlPlacement *d, const
         if (p->units * grain != reader_width || width % p->units != 0) return false;
         grain = width / p->units;
     }
-    return same_shares(d, snl_type_members(v->type), p, snl_type_members(made)) &&
+    return same_shares(d, members, p, snl_type_members(made)) &&
            view_keeps_units(v, d, p->units, grain);
 }
 

@@ -18,7 +18,35 @@ static SnlFunc *find(SnlModule *m, SnlPassContext *ctx, const char *name)
     if (!f)
         snl_error_at(ctx->diag, SNL_E_PIPELINE, "shapes", "no function '@%s' in module '@%s'", name,
                      m->name);
-    return f;
+    if (!f || f->kind == SNL_FUNC) return f;
+    snl_error(ctx->diag, SNL_E_PIPELINE, f->loc,
+              "shapes: '@%s' is a layer, wanted a func, whose states are the module's", name);
+    return NULL;
+}
+
+/* The two forms take one call's arguments and give one call's results. */
+static bool same_signature(const SnlFunc *a, const SnlFunc *b)
+{
+    if (a->n_param != b->n_param || a->n_result != b->n_result) return false;
+    for (size_t i = 0; i < a->n_param; i++)
+        if (a->param[i]->type != b->param[i]->type) return false;
+    for (size_t i = 0; i < a->n_result; i++)
+        if (a->result[i] != b->result[i]) return false;
+    return true;
+}
+
+/* A copy of `func` named `@name.form`; NULL after reporting that the name is taken. */
+static SnlFunc *make_form(SnlPassContext *ctx, const SnlFunc *func, const char *name,
+                          const char *form)
+{
+    SnlModule *m = func->module;
+    const char *full = snl_arena_printf(m->arena, "%s.%s", name, form);
+    bool taken = snl_module_find_func(m, full) || snl_module_find_weight(m, full) ||
+                 snl_module_find_state(m, full);
+    if (!taken) return snl_func_clone(func, full);
+    snl_error_at(ctx->diag, SNL_E_PIPELINE, "shapes", "'@%s' exists already in module '@%s'", full,
+                 m->name);
+    return NULL;
 }
 
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
@@ -28,8 +56,15 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     if (!func) return SNL_PASS_FAILED;
     SnlFunc *source = *prompt ? find(m, ctx, prompt) : func;
     if (!source) return SNL_PASS_FAILED;
-    SnlFunc *decode = snl_func_clone(func, snl_arena_printf(m->arena, "%s.decode", name));
-    SnlFunc *prefill = snl_func_clone(source, snl_arena_printf(m->arena, "%s.prefill", name));
+    if (!same_signature(func, source)) {
+        snl_error_at(ctx->diag, SNL_E_PIPELINE, "shapes",
+                     "prefill=%s: found other parameters or results than those of '@%s'", prompt,
+                     name);
+        return SNL_PASS_FAILED;
+    }
+    SnlFunc *decode = make_form(ctx, func, name, "decode");
+    SnlFunc *prefill = decode ? make_form(ctx, source, name, "prefill") : NULL;
+    if (!prefill) return SNL_PASS_FAILED;
     snl_attr_set_int(m, &decode->attrs, "tokens", 1);
     snl_attr_set_int(m, &prefill->attrs, "tokens", snl_pass_int(ctx, "block"));
     if (snl_pass_bool(ctx, "tail")) snl_attr_set_flag(m, &prefill->attrs, "tail");

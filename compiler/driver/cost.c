@@ -124,10 +124,12 @@ SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int6
         if (p.stage != stage) end_stage(&c);
         stage = p.stage;
         int64_t bytes = count_weights(&c, op);
-        if (op->code == SNL_OP_ATTENTION) bytes += count_attention(&c, op);
+        if (op->code == SNL_OP_ATTENTION) bytes += count_attention(&c, op) / 2;
         share_out(&c, op, &p, bytes);
     }
     end_stage(&c);
+    cost.longest = c.longest;
+    cost.threads = c.threads;
     if (c.total > 0) cost.imbalance = c.longest * (double)c.threads / c.total - 1.0;
     if (cost.barriers < 0) cost.barriers = 0;
     return cost;
@@ -174,7 +176,6 @@ SnlCostModel snl_cost_model(int64_t resident)
 
 double snl_cost_seconds(const SnlCostModel *model, const SnlStepCost *cost)
 {
-    double bytes = (double)(cost->weight_bytes + cost->cache_bytes / 2); /* half a context on average */
-    return bytes * (1.0 + cost->imbalance) / model->bytes_per_second +
+    return cost->longest * (double)cost->threads / model->bytes_per_second +
            (double)cost->barriers * model->barrier_seconds;
 }

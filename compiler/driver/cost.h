@@ -23,15 +23,17 @@ typedef struct SnlStepCost {
     int64_t cache_bytes;  /* read with a full context */
     int64_t flops;        /* of matrices */
     int64_t attention_flops; /* with a full context */
-    double imbalance; /* longest share of all stages over the mean share, minus 1, of bytes read by
-                         `threads` threads */
+    /* Bytes that threads walk through, caches half full, stage by stage: */
+    double longest;   /* the sum of the largest shares of all stages */
+    double imbalance; /* that, over the sum of the mean shares, minus 1 */
+    int64_t threads;  /* that share */
 } SnlStepCost;
 SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int64_t threads);
 
 /* Bytes of the states that the function reads or writes. */
 int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n);
 
-/* Seconds of one token: bytes over bandwidth, plus barriers. The numbers are those of the machine on
+/* Seconds of one token, caches half full: bytes over bandwidth, plus barriers. The numbers are those of the machine on
  * which snlpc's own measurements are made (cost.c), two threads. */
 typedef struct SnlCostModel {
     double barrier_seconds;

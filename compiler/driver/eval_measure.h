@@ -7,11 +7,11 @@
 #include "compiler/driver/eval_program.h"
 
 typedef struct SnlEvalText {
-    SnlrtIds begin; /* ids that the tokenizer puts before a text */
     SnlrtIds ids;
+    int64_t n_begin; /* the first of them are those that the tokenizer puts before a text */
 } SnlEvalText;
 
-/* Reads and encodes `path`; keeps at most max_tokens (0: all). At least 2 tokens. */
+/* Reads and encodes `path`; keeps at most max_tokens of the text (0: all). Enough to score one. */
 SnlStatus snl_eval_text_read(const SnlEvalProgram *program, const char *path, int64_t max_tokens,
                              SnlEvalText *out);
 void snl_eval_text_deinit(SnlEvalText *text);
@@ -32,9 +32,7 @@ typedef struct SnlEvalResult {
     int n_runs;
 } SnlEvalResult;
 
-/* Perplexity, KL and agreement: windows that do not overlap, of `context` tokens each, caches reset, the
- * beginning token first when the tokenizer adds one, every next token scored (skip_half: those of the
- * second half). */
+/* Perplexity, KL and agreement, over the windows that the program's --ppl has (runtime/ppl.c). */
 SnlStatus snl_eval_score(const SnlEvalProgram *program, const SnlEvalText *text, bool skip_half,
                          SnlEvalResult *results);
 /* Greedy continuations of n_prompts pieces of the text, length tokens each. */

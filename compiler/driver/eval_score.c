@@ -36,24 +36,24 @@ SnlStatus snl_eval_text_read(const SnlEvalProgram *p, const char *path, int64_t 
                             "the model has no tokenizer, so a text means nothing to it");
     SnlFile file;
     SNL_TRY(snl_file_map(p->c.arena, path, p->c.diag, &file));
-    SnlStatus status = encode(p, path, "", 0, SNLRT_ENCODE_TEMPLATE, &out->begin);
+    SnlStatus status = encode(p, path, "", 0, SNLRT_ENCODE_TEMPLATE, &out->ids);
+    out->n_begin = (int64_t)out->ids.n;
     if (status == SNL_OK)
         status = encode(p, path, (const char *)file.bytes, file.size, 0, &out->ids);
     snl_file_unmap(&file);
     SNL_TRY(status);
-    if (max_tokens > 0 && out->ids.n > (size_t)max_tokens) out->ids.n = (size_t)max_tokens;
-    int64_t context = snlrt_session_context(p->session[0]);
-    if (context < 2 || (int64_t)out->begin.n + 1 >= context)
+    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)out->ids.n - out->n_begin;
+    if (max_tokens > 0 && n > max_tokens) out->ids.n = (size_t)(out->n_begin + max_tokens);
+    if (context < 2 || out->n_begin >= context)
         return snl_error_at(p->c.diag, SNL_E_USAGE, "--context",
                             "found %lld positions, too few to score a token", (long long)context);
-    if (out->ids.n >= 2) return SNL_OK;
-    return snl_error_at(p->c.diag, SNL_E_FORMAT, path, "found %zu tokens, too few to score one",
-                        out->ids.n);
+    if (n > 0 && out->ids.n >= 2) return SNL_OK;
+    return snl_error_at(p->c.diag, SNL_E_FORMAT, path, "found %lld tokens, too few to score one",
+                        (long long)n);
 }
 
 void snl_eval_text_deinit(SnlEvalText *text)
 {
-    snlrt_ids_deinit(&text->begin);
     snlrt_ids_deinit(&text->ids);
 }
 
@@ -144,37 +144,35 @@ static SnlStatus score_window(Scorer *s)
     return SNL_OK;
 }
 
-/* The window that begins with token `at` of the text; how many of its tokens it takes. */
-static int64_t fill_window(Scorer *s, const SnlEvalText *text, int64_t at, int64_t context)
+/* Windows of the context's size, the beginning token in the place of each one's first; the last one is
+ * left out when the text does not fill it, unless it is the only one (as --ppl does). */
+static SnlStatus score_windows(Scorer *s, const SnlEvalText *text, bool skip_half)
 {
-    int64_t n_begin = (int64_t)text->begin.n, room = context - n_begin;
-    int64_t left = (int64_t)text->ids.n - at, taken = left < room ? left : room;
-    if (n_begin) memcpy(s->window, text->begin.at, text->begin.n * sizeof *s->window);
-    memcpy(s->window + n_begin, text->ids.at + at, (size_t)taken * sizeof *s->window);
-    s->n_window = n_begin + taken;
-    return taken;
+    int64_t context = snlrt_session_context(s->p->session[0]), n = (int64_t)text->ids.n;
+    size_t begin_bytes = (size_t)text->n_begin * sizeof *s->window;
+    s->n_window = n < context ? n : context;
+    s->first_scored = skip_half ? s->n_window / 2 : text->n_begin ? text->n_begin - 1 : 0;
+    SnlProgressBar bar = snl_progress_bar("text");
+    SnlStatus status = SNL_OK;
+    for (int64_t at = 0; status == SNL_OK && at + s->n_window <= n; at += s->n_window) {
+        memcpy(s->window, text->ids.at + at, (size_t)s->n_window * sizeof *s->window);
+        if (begin_bytes) memcpy(s->window, text->ids.at, begin_bytes);
+        status = score_window(s);
+        snl_progress_draw(&bar, at + s->n_window, n / s->n_window * s->n_window);
+    }
+    snl_progress_end(&bar);
+    return status;
 }
 
 SnlStatus snl_eval_score(const SnlEvalProgram *p, const SnlEvalText *text, bool skip_half,
                          SnlEvalResult *results)
 {
-    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)text->ids.n;
     Scorer s = {.p = p, .vocab = p->model->vocab, .n_graphs = p->model->n_graphs, .results = results};
-    s.window = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)context);
+    s.window = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)snlrt_session_context(p->session[0]));
     s.sequential = SNL_NEW_ARRAY(p->c.arena, float, (size_t)(BLOCK * s.vocab));
     s.log_sums = SNL_NEW_ARRAY(p->c.arena, double, BLOCK);
     s.best = SNL_NEW_ARRAY(p->c.arena, int32_t, BLOCK);
-    SnlProgressBar bar = snl_progress_bar("text");
-    SnlStatus status = SNL_OK;
-    for (int64_t at = 0; at < n && status == SNL_OK;) {
-        at += fill_window(&s, text, at, context);
-        if (s.n_window < 2) continue; /* a last token alone: nothing comes before it */
-        s.first_scored = skip_half ? s.n_window / 2 : 0;
-        status = score_window(&s);
-        snl_progress_draw(&bar, at, n);
-    }
-    snl_progress_end(&bar);
-    return status;
+    return score_windows(&s, text, skip_half);
 }
 
 /* ---- greedy texts ----------------------------------------------------------------------------------- */
@@ -205,22 +203,22 @@ static SnlStatus continue_text(Greedy *y, int64_t g, int64_t *out_equal)
     return snl_eval_report(status, &err, y->p->model->graphs[g].name, y->p->c.diag);
 }
 
-static void fill_prompt(Greedy *y, const SnlEvalText *text, int64_t begin)
+/* The beginning token, then `n - n_begin` tokens of the text from its token `at` on. */
+static void fill_prompt(Greedy *y, const SnlEvalText *text, int64_t at)
 {
-    int64_t n_begin = (int64_t)text->begin.n;
-    if (n_begin) memcpy(y->prompt, text->begin.at, text->begin.n * sizeof *y->prompt);
-    memcpy(y->prompt + n_begin, text->ids.at + begin,
-           (size_t)(y->n_prompt - n_begin) * sizeof *y->prompt);
+    memcpy(y->prompt, text->ids.at, (size_t)text->n_begin * sizeof *y->prompt);
+    memcpy(y->prompt + text->n_begin, text->ids.at + text->n_begin + at,
+           (size_t)(y->n_prompt - text->n_begin) * sizeof *y->prompt);
 }
 
 SnlStatus snl_eval_greedy(const SnlEvalProgram *p, const SnlEvalText *text, int64_t n_prompts,
                           int64_t length, SnlEvalResult *results)
 {
-    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)text->ids.n;
-    int64_t n_begin = (int64_t)text->begin.n, own = n < GREEDY_PROMPT ? n : GREEDY_PROMPT;
-    if (own > context / 2 - n_begin) own = context / 2 - n_begin;
+    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)text->ids.n - text->n_begin;
+    int64_t own = n < GREEDY_PROMPT ? n : GREEDY_PROMPT;
+    if (own > context / 2 - text->n_begin) own = context / 2 - text->n_begin;
     if (own < 1) own = 1;
-    Greedy y = {.p = p, .n_prompt = n_begin + own, .length = length};
+    Greedy y = {.p = p, .n_prompt = text->n_begin + own, .length = length};
     if (y.length > context - y.n_prompt + 1) y.length = context - y.n_prompt + 1;
     y.prompt = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)y.n_prompt);
     y.sequential = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)y.length);

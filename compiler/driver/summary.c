@@ -155,12 +155,10 @@ static void print_verdict(const Printer *p, const SnlStepCost *cost)
     fprintf(p->out, "    modelled %s %.2fx against sequential: barriers %s %.1f us of %.1f us per token",
             word, ratio, waiting >= 0 ? "save" : "add", 1e6 * (waiting < 0 ? -waiting : waiting),
             1e6 * before);
-    int64_t bytes = cost->weight_bytes + cost->cache_bytes / 2;
-    int64_t bytes_before = seq->weight_bytes + seq->cache_bytes / 2;
-    double change = (double)(bytes - bytes_before) / model.bytes_per_second;
-    if (bytes != bytes_before)
-        fprintf(p->out, ", %s bytes %s %.1f us", bytes > bytes_before ? "more" : "fewer",
-                bytes > bytes_before ? "add" : "save", 1e6 * (change < 0 ? -change : change));
+    double change = after - before + waiting; /* what is not barriers is bytes */
+    if (change > 0.005 * before || change < -0.005 * before)
+        fprintf(p->out, ", %s bytes to read %s %.1f us", change > 0 ? "more" : "fewer",
+                change > 0 ? "add" : "save", 1e6 * (change < 0 ? -change : change));
     fprintf(p->out,
             "\n             (not measured: two threads, %.0f ns per barrier, %.0f GB/s from %s; "
             "--bench and `snlpc eval` measure)\n",

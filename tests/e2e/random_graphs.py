@@ -31,7 +31,10 @@ def graph(seed):
     compare = [SNLPC, "run", path, "forward", "--compare", "--verify-each", "--limit", LIMIT]
     run([*compare, "--repeat", "4"])
     run([*compare, "--tokens", "5", "--block", "13", "--repeat", "3"])
-    run([*compare, "--tokens", "13", "--block", "13", "--repeat", "3", "--weights", rng.choice(["f32", "bf16", "f16"])])
+    # Rounded weights, and nothing rewritten: folding would round other numbers than the evaluator's.
+    weights = rng.choice(["f32", "bf16", "f16"])
+    run([*compare, "--tokens", "13", "--repeat", "3", "--weights", weights, "--pipeline",
+         f"pack{{weights={weights}}},dce,shapes{{func=forward block=13 tail=false}},schedule,plan-memory"])
     ids = [rng.randrange(made.vocab) for _ in range(31)]
     program = compile_model(path, f"graph-{seed}")
     first = {}
@@ -40,7 +43,7 @@ def graph(seed):
             found = logits(program, ids, "-t", threads, "--block", block)
             check(found == first.setdefault(block, found), f"-t {threads} --block {block}: not the bits of -t 1")
     largest = max(map(abs, numbers(first["1"])))
-    for block in "5", "64":
+    for block in ("5", "64") if made.same_in_blocks else ():
         close(f"--block {block} and 1", numbers(first[block]), numbers(first["1"]), float(LIMIT) * max(largest, 1))
     program.unlink()
     path.unlink()

@@ -20,6 +20,7 @@ class Graph:
         self.names = 0
         self.values = []  # (name, members, width)
         self.tables = {}
+        self.same_in_blocks = True  # what a call attends to does not depend on where it begins
         first = self.op("embed %tokens, " + self.weight(f"[{vocab}, 48]", 1.0), 1, 48)
         self.op(f"rms_norm {first[0]} {{eps = 1e-05}}", 1, 48)
         makers = [self.linear, self.linear, self.linear, self.norm, self.lincomb, self.lincomb, self.unary, self.mul,
@@ -180,6 +181,7 @@ class Graph:
         if window is not None:
             attrs += f", window = {window}"
         how = self.random.choice(["before", "before", "before", "behind", "others", "never"])
+        self.same_in_blocks = self.same_in_blocks and how in ("before", "behind")
         written = v if how == "others" else k
         if how in ("before", "others"):
             self.effect(f"kv_write {written}, {v}, %pos, {states}")
@@ -217,7 +219,7 @@ class Graph:
         """Every value that nothing reads goes into the logits, so that nothing is dropped as dead."""
         text = "\n".join(self.body)
         parts = []
-        for name, members, width in self.values:
+        for name, members, width in list(self.values):
             if text.count(name + " ") + text.count(name + ",") + text.count(name + "\n") > 1:
                 continue
             parts.append(self.project((name, members, width), self.vocab))

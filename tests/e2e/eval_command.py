@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""`snlpc eval`: against the compiled program's own numbers, against what must hold for every plan, and
+(where ../shared is) against the table in the example model's README."""
+import json
+import os
+import pathlib
+import pty
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from program import (DATA, EXAMPLE, SCRATCH, SHARED, SNLPC, check, compile_model, main, run)  # noqa: E402
+
+TEXT = EXAMPLE / "README.md"
+FULL = os.environ.get("SNL_FULL") == "1"
+
+
+def evaluate(*options, text=TEXT, plans=(), model=EXAMPLE):
+    words = [word for plan in plans for word in ("--plan", plan)]
+    done = run([SNLPC, "eval", model, "--text", text, "--json", *words, *options], timeout=900)
+    check(done.stderr == b"", f"stderr without a terminal: {done.stderr.decode()}")
+    return json.loads(done.stdout)
+
+
+def fails(code, message, *options, model=EXAMPLE, text=TEXT):
+    words = ["--text", text] if text else []
+    done = run([SNLPC, "eval", model, *words, *options], code=code)
+    check(message in done.stderr.decode(), f"{options}: no '{message}' in: {done.stderr.decode()}")
+    check(done.stdout == b"", f"{options}: prints {done.stdout.decode()}")
+
+
+def near(what, found, wanted, relative):
+    check(abs(found - wanted) <= relative * abs(wanted), f"{what}: found {found}, wanted {wanted}")
+
+
+def perplexity_is_the_programs_own():
+    plans = ["n12 K1", "n8 4xF2 K2", "n4 K2 prefill=seq kv=corrected"]
+    for extra, run_extra in (((), ()), (("--ppl-skip-half",), ("--ppl-skip-half",))):
+        found = evaluate("--no-time", "--greedy", "0", "--context", "100", *extra, plans=plans)
+        words = [word for plan in plans for word in ("--plan", plan)]
+        program = compile_model(EXAMPLE, "ppl", "--context", "100", "--plan", "seq", *words)
+        check(len(found["plans"]) == 4, "wanted seq and three plans")
+        for plan in found["plans"]:
+            done = run([program, "--ppl", TEXT, "--json", "--mode", plan["name"], *run_extra])
+            wanted = json.loads(done.stdout)
+            near(f"{plan['plan']} {extra}", plan["perplexity"], wanted["perplexity"], 1e-4)
+            check(found["scored"] == wanted["scored"] and found["windows"] == wanted["windows"],
+                  f"{found['scored']} scored in {found['windows']} windows, wanted {wanted}")
+
+
+def exact_plans_lose_nothing():
+    found = evaluate("--no-time", "--tokens", "600", "--greedy", "40", "--prompts", "2",
+                     plans=["n4 K=exact", "[2:6] K4 damping=0.5", "n12 K1"])
+    seq, exact, middle, approximate = found["plans"]
+    check(found["tokens"] == 600, "--tokens is not taken")
+    check((seq["kl"], seq["agreement"], seq["greedy_match"]) == (0, 1, seq["greedy_length"]), str(seq))
+    for plan in (exact, middle):
+        near(plan["plan"], plan["perplexity"], seq["perplexity"], 1e-5)
+        check(abs(plan["kl"]) < 1e-6 and plan["agreement"] == 1 and plan["exactness"] == "exact", str(plan))
+        check(plan["greedy_match"] == 40, str(plan))
+    check(approximate["kl"] > 1e-4 and approximate["agreement"] < 1, str(approximate))
+    check((approximate["steps"], approximate["layer_evals"]) == (5, 16), str(approximate))
+    check(approximate["decode_barriers"] < seq["decode_barriers"], str(approximate))
+    check("decode_speedup" not in seq, "times without measuring")
+
+
+def times_and_table():
+    found = evaluate("--tokens", "200", "--greedy", "0", "-t", "1", plans=["n8 K1"])
+    check(found["threads"] == 1 and found["rounds"] >= 3, str(found))
+    for plan in found["plans"]:
+        check(plan["decode_tokens_per_second"] > 0 and plan["prefill_tokens_per_second"] > 0, str(plan))
+    check(found["plans"][0]["decode_speedup"] == 1, str(found["plans"][0]))
+    done = run([SNLPC, "eval", EXAMPLE, "--text", TEXT, "--tokens", "200", "--plan", "n8   K1", "-t", "1"])
+    lines = done.stdout.decode().splitlines()
+    check("README.md: 200 tokens, 1 windows of 128, 127 scored" in lines[0], lines[0])
+    check(lines[3].split()[:3] == ["plan", "perplexity", "against"], lines[3])
+    check(lines[4].startswith("seq ") and lines[5].startswith("n8 K1 h0 "), "\n".join(lines))
+    columns = lines[5].split()
+    check(columns[-5:-4] + columns[-7:-5] == [columns[-5], "16", "9"], lines[5])
+
+
+def residuals_obey_the_exactness_law():
+    options = ["--residuals", "--tokens", "24"]
+    found = evaluate(*options, plans=["n6 K3", "[2:5] K9 surrogate=zero damping=0.5", "n4 2xF2 K2 batch_fwd"])
+    check(found["tokens"] == 24, str(found)[:80])
+    for plan in found["plans"][:2]:
+        units = plan["windows"][0]["units"]
+        for j, unit in enumerate(units):
+            for k, error in enumerate(unit["sweeps"]):
+                check((error < 1e-12) == (k >= j), f"{plan['plan']}: unit {j}, sweep {k + 1}: {error}")
+    check(len(found["plans"][1]["windows"][0]["units"][0]["sweeps"]) == 3, "K9 of 3 units is 3 sweeps")
+    fused = found["plans"][2]["windows"][0]["units"]
+    check([unit["layers"] for unit in fused] == ["12-13", "14-15"], str(fused))
+    for unit in fused:
+        check(unit["in_sequence"] > 1e-4, "a fused layer is another function")
+        near("two sweeps of two units", unit["sweeps"][1], unit["in_sequence"], 1e-9)
+    table = run([SNLPC, "eval", EXAMPLE, "--text", TEXT, "--plan", "n3 K2", *options]).stdout.decode()
+    check("sweep 1" in table and "0.000e+00" in table and table.startswith("relative error"), table)
+
+
+def bad_input_is_refused():
+    fails(2, "no text given", text=None)
+    fails(2, "--tokens: found '1'", "--tokens", "1")
+    fails(4, "/nowhere/text", text="/nowhere/text")
+    fails(1, "eval: with warm a token's result depends", "--plan", "n4 warm prefill=seq")
+    fails(1, "n17 is more than the chain has", "--plan", "n17")
+    fails(2, "two modes are called 'seq'", "--plan", "seq=n2")
+    fails(2, "no plan with a window", "--residuals")
+    fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama")
+    fails(1, "no tokenizer", "--plan", "n2", "--residuals", model=DATA / "llama")
+    fails(2, "found 1 positions, too few", "--context", "1")
+    short = SCRATCH / "short"
+    short.write_text("x")
+    fails(1, "found 1 tokens, too few to score one", text=short)
+
+
+def nothing_stays_behind():
+    folder = SCRATCH / "temporary"
+    folder.mkdir()
+    env = dict(os.environ, TMPDIR=str(folder))
+    run([SNLPC, "eval", EXAMPLE, "--text", TEXT, "--tokens", "50", "--no-time"], env=env)
+    run([SNLPC, "eval", EXAMPLE, "--text", SCRATCH / "none", "--tokens", "50"], code=4, env=env)
+    check(not list(folder.iterdir()), f"left {list(folder.iterdir())}")
+
+
+def a_terminal_sees_progress():
+    reader, writer = pty.openpty()
+    with subprocess.Popen([SNLPC, "eval", EXAMPLE, "--text", TEXT, "--no-time", "--tokens", "2000"],
+                          stdout=subprocess.DEVNULL, stderr=writer, env=dict(os.environ, TERM="xterm")) as process:
+        os.close(writer)
+        seen = b""
+        while True:
+            try:
+                part = os.read(reader, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+        check(process.wait() == 0, seen.decode())
+    os.close(reader)
+    check(b"text [" in seen and b"100 %" in seen, seen.decode())
+
+
+def table_of_the_readme():
+    """{plan: (perplexity, agreement in percent, steps)}"""
+    rows = {}
+    for line in TEXT.read_text().splitlines():
+        found = re.match(r"\| `([^`]+)` \| ([0-9.]+) \| \S+ % \| ([0-9.]+) % \| (\d+) \|", line)
+        if found:
+            rows[found[1]] = (float(found[2]), float(found[3]), int(found[4]))
+    return rows
+
+
+def the_examples_table():
+    """All of it with SNL_FULL=1; else some plans on the first windows, where only the ratio to sequential
+    can be compared."""
+    corpus = SHARED / "corpus" / "tinyshakespeare.txt"
+    if not corpus.is_file():
+        return f"skipped: the text is not at {corpus}"
+    whole = corpus.read_bytes()
+    text = SCRATCH / "last.txt"
+    text.write_bytes(whole[int(0.9 * len(whole)):])
+    rows = table_of_the_readme()
+    check(len(rows) == 20, f"found {len(rows)} rows in {TEXT}")
+    plans = [plan for plan in rows if plan != "seq"]
+    if not FULL:
+        plans = ["n8 K2 h0", "n12 K1 h0", "n8 4xF2 K1 h0"]
+    found = evaluate("--no-time", "--greedy", "0", *(() if FULL else ("--tokens", "12800")), text=text,
+                     plans=plans)
+    sequential, worst = found["plans"][0]["perplexity"], 0.0
+    for plan in found["plans"]:
+        perplexity, agreement, steps = rows[plan["plan"]]
+        check(plan["steps"] == steps, f"{plan['plan']}: {plan['steps']} steps, wanted {steps}")
+        ratio = plan["perplexity"] / sequential / (perplexity / rows["seq"][0]) - 1
+        error = plan["perplexity"] / perplexity - 1 if FULL else ratio
+        limit = 0.005 if FULL else 0.015
+        check(abs(error) <= limit, f"{plan['plan']}: {error:+.4f} from the README's {perplexity}")
+        near(f"{plan['plan']}: agreement", 100 * plan["agreement"], agreement, 0.002 if FULL else 0.02)
+        worst = max(worst, abs(error))
+    return f"{len(found['plans'])} plans, {found['scored']} tokens, within {100 * worst:.2f} %"
+
+
+if __name__ == "__main__":
+    main([perplexity_is_the_programs_own, exact_plans_lose_nothing, times_and_table,
+          residuals_obey_the_exactness_law, bad_input_is_refused, nothing_stays_behind,
+          a_terminal_sees_progress, the_examples_table])
