@@ -57,9 +57,9 @@ static void print_head(FILE *out, const SnlEvalReport *report, int width)
     int64_t context = snlrt_session_context(report->program->session[0]);
     int64_t n_tokens = (int64_t)report->text->ids.n;
     fprintf(out,
-            "%s, %s weights; %s: %zu tokens, %" PRId64 " windows of %" PRId64 ", %" PRId64 " scored%s\n",
+            "%s, %s weights; %s: %zu tokens, %" PRId64 " window%s of %" PRId64 ", %" PRId64 " scored%s\n",
             report->program->model->name, report->program->model->weight_format, report->text_path,
-            report->text->ids.n, r->n_windows, n_tokens < context ? n_tokens : context, r->n_scored,
+            report->text->ids.n, r->n_windows, r->n_windows == 1 ? "" : "s", n_tokens < context ? n_tokens : context, r->n_scored,
             report->skip_half ? " (second halves)" : "");
     fprintf(out, "KL in nats per token; greedy: equal tokens before the first other one, of %.0f",
             greedy_most(r));

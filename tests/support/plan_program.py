@@ -83,7 +83,7 @@ def check_states(golden, program, case, mode):
 
 def check_program(golden, cases, number, blocks):
     options = mode_options(golden, cases)
-    program = compile_model(golden.model, f"{golden.name}-plans{number}", *options)
+    program = compile_model(golden.model, f"{golden.name}-plans{number}", "--cpu", "native", *options)
     worst = 0.0
     for i, case in enumerate(cases):
         if case.get("generated"):
@@ -98,7 +98,7 @@ def check_all_states(golden, cases, number):
     cases = [case for case in cases if case.get("hs_prefix")]
     if not cases:
         return 0.0, 0
-    program = compile_model(golden.model, f"{golden.name}-states{number}", "--keep-states",
+    program = compile_model(golden.model, f"{golden.name}-states{number}", "--keep-states", "--cpu", "native",
                             *mode_options(golden, cases))
     worst, n = 0.0, 0
     for i, case in enumerate(cases):

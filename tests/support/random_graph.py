@@ -166,7 +166,8 @@ class Graph:
         shape = f"[{x[1]}, {x[2]}]" if x[1] > 1 else f"[{x[2]}]"
         state = self.state(shape)
         first = self.random.random() < 0.5
-        if first:
+        if first:  # then the row is the call's own, not the one before
+            self.same_in_blocks = False
             self.effect(f"row_write {x[0]}, %pos, {state}")
         self.op(f"shift {x[0]}, %pos, {state}", x[1], x[2])
         if not first:

@@ -144,7 +144,7 @@ static const Case cases[] = {
     {"%r = shift %x, %pos, @row : f32[T, 8]", NULL},
     {"%r = shift %q, %pos, @row : f32[T, 16]", "shift: state '@row': found f32[8], wanted f32[16]"},
     {"%r = shift %x3, %pos, @row : f32[T, 3, 8]",
-     "shift: operand 0 ('%x3'): found f32[T, 3, 8], wanted f32[T, D]"},
+     "shift: state '@row': found f32[8], wanted f32[3, 8]"},
     {"%r = shift %x, %pos, [@row] : f32[T, 8]", "shift: takes one symbol here, not a list"},
     {"row_write %x, %pos, @row", NULL},
     {"row_write %x, %pos, @kv", "row_write: state '@kv': found f32[2, 2, 16, 4], wanted f32[8]"},

@@ -104,7 +104,7 @@ void kernels_attention_own_rows(void **state)
     }
 }
 
-/* shift reads what the call before left, wherever row_write stands. */
+/* shift before row_write reads what the call before left; behind it, what this call has written. */
 void kernels_rows_kept(void **state)
 {
     Support *s = *state;
