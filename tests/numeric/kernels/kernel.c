@@ -11,6 +11,7 @@
 #include <string.h>
 
 const char *const kernel_formats[3] = {"f32", "bf16", "f16"};
+const char *const kernel_block_formats[2] = {"q8_0", "q4_0"};
 
 /* The limits: largest error over the largest element of a result (over 1 where all are smaller: operands
  * are of size 1, and a single sum may cancel), by stored format of the weights. Kernels accumulate in f32
@@ -20,7 +21,7 @@ const char *const kernel_formats[3] = {"f32", "bf16", "f16"};
 static const struct {
     const char *format;
     double limit;
-} limits[] = {{"f32", 2e-6}, {"bf16", 2e-6}, {"f16", 2e-6}};
+} limits[] = {{"f32", 2e-6}, {"bf16", 2e-6}, {"f16", 2e-6}, {"q8_0", 2e-6}, {"q4_0", 2e-6}};
 
 static double limit_of(const char *format)
 {

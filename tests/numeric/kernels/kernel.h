@@ -46,17 +46,19 @@ void kernel_effect(Kernel *k, const char *op, ...);
 /* Text in the arena, to build types and lists with. */
 #define kernel_text(k, ...) snl_arena_printf((k)->arena, __VA_ARGS__)
 
-/* weights: "f32", "bf16" or "f16"; cpu as for `compile --cpu`, NULL: the default. */
+/* weights: one of kernel_formats or kernel_block_formats; cpu as for `compile --cpu`, NULL: the default. */
 void kernel_check(Kernel *k, const char *weights, const char *cpu);
 /* A module written out, with one function @f; index parameter i gets the position plus 2 i. */
 void kernel_check_text(SnlArena *arena, const char *name, const char *text, const char *weights,
                        const char *cpu);
 
-extern const char *const kernel_formats[3];
+extern const char *const kernel_formats[3], *const kernel_block_formats[2];
 
 /* The tests, one per file of this folder. */
 void kernels_linear(void **state);
 void kernels_embed(void **state);
+void kernels_blocks(void **state);
+void kernels_blocks_levels(void **state);
 void kernels_rms_norm(void **state);
 void kernels_rope(void **state);
 void kernels_lincomb(void **state);
@@ -65,11 +67,13 @@ void kernels_mul(void **state);
 void kernels_mix(void **state);
 void kernels_views(void **state);
 void kernels_cast(void **state);
+void kernels_not_numbers(void **state);
 void kernels_attention_heads(void **state);
 void kernels_attention_windows(void **state);
 void kernels_attention_members(void **state);
 void kernels_attention_own_rows(void **state);
 void kernels_rows_kept(void **state);
+void kernels_effects_in_order(void **state);
 void kernels_signatures(void **state);
 void kernels_levels(void **state);
 

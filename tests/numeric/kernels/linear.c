@@ -66,17 +66,42 @@ void kernels_linear(void **state)
 }
 
 /* Vocabularies that end inside a panel, each id anywhere in them. */
-void kernels_embed(void **state)
+static void embeds(SnlArena *arena, const char *format)
 {
-    Support *s = *state;
     static const int rows[] = {1, 17, 300}, widths[] = {1, 15, 16, 17, 130};
     for (size_t v = 0; v < 3; v++) {
-        Kernel *k = kernel_new(s->arena, "embed");
+        Kernel *k = kernel_new(arena, "embed");
         for (size_t d = 0; d < 5; d++) {
             const char *ids = kernel_param(k, "i32[T]");
             kernel_result(k, kernel_text(k, "f32[T, %d]", widths[d]), "embed %s, %s", ids,
                           kernel_weight(k, 1.0, "f32[%d, %d]", rows[v], widths[d]));
         }
-        for (int f = 0; f < 3; f++) kernel_check(k, kernel_formats[f], NULL);
+        kernel_check(k, format, NULL);
     }
+}
+
+void kernels_embed(void **state)
+{
+    Support *s = *state;
+    for (int f = 0; f < 3; f++) embeds(s->arena, kernel_formats[f]);
+}
+
+/* Blocks of 32 inputs: the sizes end rows inside a block and inside a panel. */
+void kernels_blocks(void **state)
+{
+    Support *s = *state;
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
+        for (int f = 0; f < 2; f++)
+            kernel_check(linears(s->arena, &forms[i]), kernel_block_formats[f], NULL);
+    for (int f = 0; f < 2; f++) embeds(s->arena, kernel_block_formats[f]);
+}
+
+/* Without byte dots, and with each kind of them that this machine has. */
+void kernels_blocks_levels(void **state)
+{
+    Support *s = *state;
+    static const char *const cpus[] = {"x86-64", "x86-64-v2", "x86-64-v3", "native"};
+    for (int f = 0; f < 2; f++)
+        for (int i = 0; i < 4; i++)
+            kernel_check(linears(s->arena, &forms[4]), kernel_block_formats[f], cpus[i]);
 }

@@ -99,6 +99,14 @@ void kernels_lincomb(void **state)
     for (int i = 0; i < 6; i++) blend(k, 3, widths[2 * i], true);
     blend(k, 17, 19, true);
     kernel_check(k, "f32", NULL);
+    k = kernel_new(s->arena, "lincomb_in_pieces"); /* prefill adds up: parameters, then what is made */
+    const char *p = kernel_param(k, "f32[T, 17]"), *q = kernel_param(k, "f32[T, 17]");
+    const char *late = kernel_value(k, "f32[T, 17]", "silu %s", p), *own = kernel_param(k, "f32[T, 3, 17]");
+    const char *later = kernel_value(k, "f32[T, 17]", "relu2 %s", q);
+    kernel_result(k, "f32[T, 17]", "lincomb %s, %s, %s, %s {coef = [0.5, -1.0, 1.0, 2.0]}", p, q, late, later);
+    kernel_result(k, "f32[T, 17]", "lincomb %s, %s, %s, %s", later, p, late, q);
+    kernel_result(k, "f32[T, 3, 17]", "lincomb %s, %s, %s, %s, %s", p, q, later, own, late);
+    kernel_check(k, "f32", NULL);
     k = kernel_new(s->arena, "lincomb_of_one");
     const char *x = kernel_param(k, "f32[T, 33]");
     kernel_result(k, "f32[T, 33]", "lincomb %s, %s, %s {coef = [-1.0, 2.5, 1.0]}", x, x, x);
@@ -123,6 +131,8 @@ void kernels_pointwise(void **state)
         }
         kernel_result(k, row(k, width), "scale %s, %s", x, kernel_weight(k, 1.0, "f32[%d]", width));
         kernel_result(k, rows3(k, width), "scale %s, %s", own, kernel_weight(k, 1.0, "f32[%d]", width));
+        kernel_result(k, rows3(k, width), "scale %s, %s", x, three(k, width));
+        kernel_result(k, rows3(k, width), "scale %s, %s", own, three(k, width));
     }
     kernel_check(k, "f32", NULL);
     /* Caps that differ in the last digit are different kernels. */
@@ -229,4 +239,32 @@ void kernels_cast(void **state)
         }
     }
     kernel_check(k, "f32", NULL);
+}
+
+/* A NaN in one column from the second row on: what reads it gives NaN, not numbers. (Both sides must agree
+ * on which elements are NaN.) The ninth power of 1e30 is beyond double. */
+void kernels_not_numbers(void **state)
+{
+    Support *s = *state;
+    Kernel *k = kernel_new(s->arena, "not_numbers");
+    const char *x = kernel_param(k, "f32[T, 16]"), *q = kernel_param(k, "f32[T, 16]"), *y = x;
+    char *kept = snl_arena_strdup(k->arena, kernel_state(k, "f32[16]"));
+    char *cache = snl_arena_strdup(k->arena, kernel_state(k, "f32[2, 2, %d, 8]", KERNEL_CONTEXT));
+    k->declarations = kernel_text(k, "%sweight @ones : f32[15] = fill {value = 1.0}\n"
+                                     "weight @most : f32[1] = fill {value = 1e+30}\n"
+                                     "weight @last : f32[16] = concat(@ones, @most) {axis = 0}\n",
+                                  k->declarations);
+    for (int i = 0; i < 12; i++) y = kernel_value(k, "f32[T, 16]", "scale %s, @last", y);
+    y = kernel_value(k, "f32[T, 16]", "lincomb %s, %s {coef = [1.0, -1.0]}", y, y);
+    const char *nan = kernel_value(k, "f32[T, 16]", "shift %s, %%pos, %s", y, kept);
+    kernel_effect(k, "row_write %s, %%pos, %s", y, kept);
+    kernel_effect(k, "kv_write %s, %s, %%pos, %s", nan, q, cache);
+    kernel_result(k, "f32[T, 16]", "attention %s, %s, %s, %%pos, %s {heads = 2}", q, nan, q, cache);
+    static const char *const ops[] = {"silu", "sigmoid", "relu2", "rms_norm", "softcap"};
+    static const char *const attrs[] = {"", "", "", " {eps = 1e-05, heads = 2}", " {cap = 3.0}"};
+    for (int i = 0; i < 5; i++) kernel_result(k, "f32[T, 16]", "%s %s%s", ops[i], nan, attrs[i]);
+    kernel_result(k, "f32[T, 5]", "linear %s, %s", nan, kernel_weight(k, 0.3, "f32[5, 16]"));
+    kernel_result(k, "bf16[T, 16]", "cast %s {to = bf16}", nan);
+    kernel_check(k, "f32", NULL);
+    kernel_check(k, "q8_0", NULL);
 }
