@@ -12,15 +12,11 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define V2 "sse3,ssse3,sse4.1,sse4.2,popcnt"
-#define V3 V2 ",avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
-#define V4 V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
-
 static const SnlLevel all_levels[] = {
-    {"v2", "x86-64-v2", NULL, V2, false},
-    {"v3", "x86-64-v3", NULL, V3, false},
-    {"v3+avxvnni", "x86-64-v3", "+avxvnni", V3 ",avxvnni", true},
-    {"v4+vnni", "x86-64-v4", "+avx512vnni", V4 ",avx512vnni", false},
+    {"v2", "x86-64-v2", NULL, SNL_NEEDS_V2, false},
+    {"v3", "x86-64-v3", NULL, SNL_NEEDS_V3, false},
+    {"v3+avxvnni", "x86-64-v3", "+avxvnni", SNL_NEEDS_V3 ",avxvnni", true},
+    {"v4+vnni", "x86-64-v4", "+avx512vnni", SNL_NEEDS_V4 ",avx512vnni", false},
 };
 enum { MAX_LEVELS = sizeof all_levels / sizeof all_levels[0] };
 

@@ -4,6 +4,11 @@
 
 #include "codegen/codegen.h"
 
+/* Features of the x86-64 levels (runtime/cpu_features.def). */
+#define SNL_NEEDS_V2 "sse3,ssse3,sse4.1,sse4.2,popcnt"
+#define SNL_NEEDS_V3 SNL_NEEDS_V2 ",avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
+#define SNL_NEEDS_V4 SNL_NEEDS_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+
 typedef struct SnlLevel {
     const char *name;
     const char *cpu, *features; /* LLVM's */

@@ -1,5 +1,6 @@
 /* codegen/target.c -- the machine code is made for, LLVM's own passes, and writing the file. */
 #include "codegen/gen.h"
+#include "codegen/levels.h"
 #include "ir/base/file.h"
 
 #include <llvm-c/Analysis.h>
@@ -93,12 +94,6 @@ static bool cpu_name_in(const char *cpu, const char *const *names)
 /* ---- what the CPU must have
  * -------------------------------------------------------------------------- */
 
-/* Features of the x86-64 levels, in the order the runtime knows them. */
-static const char v2[] = "sse3,ssse3,sse4.1,sse4.2,popcnt";
-static const char v3[] = "sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe";
-static const char v4[] = "sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe,"
-                         "avx512f,avx512bw,avx512cd,avx512dq,avx512vl";
-
 static const char *const v2_cpus[] = {"x86-64-v2",   "nehalem",   "westmere",
                                       "sandybridge", "ivybridge", "silvermont",
                                       "goldmont",    "btver2",    NULL};
@@ -161,9 +156,9 @@ char *snl_gen_required_features(SnlGen *g)
     if (strncmp(triple, "x86_64", 6) != 0) return snl_arena_strdup(g->arena, "");
     if (strchr(features, '-')) return features; /* native: all that LLVM was told */
     const char *base = cpu_name_in(cpu, v1_cpus)   ? ""
-                       : has_avx512(cpu, features) ? v4
-                       : cpu_name_in(cpu, v2_cpus) ? v2
-                                                   : v3;
+                       : has_avx512(cpu, features) ? SNL_NEEDS_V4
+                       : cpu_name_in(cpu, v2_cpus) ? SNL_NEEDS_V2
+                                                   : SNL_NEEDS_V3;
     return snl_arena_printf(g->arena, "%s%s", base,
                             cpu_name_in(cpu, vnni_cpus) ? ",avx512vnni" : "");
 }

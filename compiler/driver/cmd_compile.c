@@ -16,15 +16,15 @@ static const struct argp_option options[] = {
      1},
     {"quiet", 'q', NULL, 0, "No summary on stderr", 1},
     {"keep-states", OPT_STATES, NULL, 0,
-     "Let the program write the output of every layer (its option --states), for tests", 2},
+     "Let the program write the output of every layer (its option --states), for tests", 12},
     {"modes", OPT_MODES, "NAMES", 0,
      "Which plans the program gets, by name, with commas between (default: all that --plan gives). "
      "seq is always known: --plan 'n8 K1' --modes seq,snlp gives both graphs over one set of "
      "weights. The first plan given is the default of the program's --mode",
-     3},
-    {"target", OPT_TARGET, "TRIPLE", 0, "Target triple (default: this machine's)", 4},
+     13},
+    {"target", OPT_TARGET, "TRIPLE", 0, "Target triple (default: this machine's)", 14},
     {"sanitize", OPT_SANITIZE, "WHAT", 0,
-     "address or thread: instrument the generated code; the program is then linked dynamically", 4},
+     "address or thread: instrument the generated code; the program is then linked dynamically", 14},
     {0},
 };
 
@@ -35,9 +35,9 @@ static const char doc[] =
     "@forward).\n\n" SNL_PLAN_HELP
     "Examples:\n"
     "  snlpc compile models/story -o story && ./story -p 'Once upon a time'\n"
-    "  snlpc compile models/story -o story --weights bf16 --cpu native --context 1024\n"
-    "  snlpc compile models/story -o story --plan 'n12 K1 h0' --modes seq,snlp && "
-    "./story --mode seq --bench\n"
+    "  snlpc compile models/story -o story --weights bf16 --context 1024\n"
+    "  snlpc compile models/story -o story --plan 'n12 K1' --modes seq,snlp\n"
+    "  ./story --mode seq --bench\n"
     "  snlpc compile models/story --emit ir --print-ir-after simplify\n\n"
     "Environment: TMPDIR (temporary files), SNLPC_LLD (another ld.lld).\n"
     "After an internal error (exit status 3) a file snlpc-reproducer-*.snl in the current folder "

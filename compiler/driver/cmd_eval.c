@@ -55,7 +55,7 @@ static const char doc[] =
     SNL_PLAN_HELP
     "Examples:\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 K1' --plan 'n8 K2'\n"
-    "  snlpc eval models/story --text book.txt --plan 'n8 4xF2 K1' --context 256 --tokens 20000 --json\n"
+    "  snlpc eval models/story --text book.txt --plan 'n8 4xF2' --context 256 --json\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 K4' --residuals\n\n"
     "Exit status: as of snlpc compile.";
 

@@ -54,15 +54,16 @@ extern const struct argp snl_compile_argp;
 /* What a plan is, for --help. */
 #define SNL_PLAN_HELP                                                                              \
     "PLAN says which layers become a window of layer-parallel sweeps:\n"                           \
-    "  seq                       no window: layer by layer\n"                                       \
-    "  n8 K1                     the last 8 layers, evaluated at once on the window's input, once\n" \
-    "  [4:12] K2 batch_fwd       layers 4 to 11, two sweeps, started from one batched forward\n"    \
-    "  n8 4xF2 K1; F(4,2) likewise: fused into 4 wider layers of 2 (this changes the function)\n"   \
-    "  [2:4] K1; [6:8] K1        several windows\n"                                                 \
-    "  n8 K=exact                as many sweeps as units: the sequential function\n"                \
+    "  seq                  no window: layer by layer\n"                                           \
+    "  n8 K1                the last 8 layers at once on the window's input, once\n"               \
+    "  [4:12] K2 batch_fwd  layers 4 to 11, two sweeps, after one batched forward\n"               \
+    "  n8 4xF2 K1           fused into 4 layers twice as wide: another function\n"                 \
+    "  n6 F(4,2) K1         the same, uneven\n"                                                    \
+    "  [2:4] K1; [6:8] K1   several windows\n"                                                     \
+    "  n8 K=exact           as many sweeps as units: the sequential function\n"                    \
     "Words of a window: K1, K=exact; h0 (default), batch_fwd, warm; damping=0.1; "                 \
-    "surrogate=identity, streams, zero or diag:FILE.npy. After all windows: prefill=snlp or seq, "  \
-    "kv=sweep or corrected, compat=reference or reference-fused, avg. examples/plans.md explains "  \
+    "surrogate=identity, streams, zero or diag:FILE.npy. After all windows: prefill=snlp or seq, " \
+    "kv=sweep or corrected, compat=reference or reference-fused, avg. examples/plans.md explains " \
     "them.\n\n"
 SnlCompileOptions snl_compile_options_init(char *const *argv);
 void snl_compile_options_deinit(SnlCompileOptions *o);

@@ -8,32 +8,32 @@
 enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
 
 static const struct argp_option options[] = {
-    {NULL, 0, NULL, 0, "Model:", 2},
+    {NULL, 0, NULL, 0, "Model:", 12},
     {"weights", OPT_WEIGHTS, "FORMAT", 0,
-     "Stored format of the matrices: f32, bf16, f16 or source (default: as in the model's files). "
-     "Activations are f32 in any case",
-     2},
+     "Stored format of the matrices: f32, bf16, f16, q8_0, q4_0 or source (default: as in the model's "
+     "files). Activations are f32; products with q8_0 and q4_0 matrices round them to 8 bits",
+     12},
     {"context", OPT_CONTEXT, "N", 0,
-     "Positions the program can hold (default: the trained length, at most 4096)", 2},
+     "Positions the program can hold (default: the trained length, at most 4096)", 12},
     {"random-weights", OPT_RANDOM, "SEED", 0,
-     "Fill the weights with random numbers; no weight file is needed", 2},
-    {NULL, 0, NULL, 0, "Plans:", 3},
+     "Fill the weights with random numbers; no weight file is needed", 12},
+    {NULL, 0, NULL, 0, "Plans:", 13},
     {"plan", OPT_PLAN, "[NAME=]PLAN", 0,
      "Which layers are evaluated side by side, and how often (below); may be given several times. "
      "NAME is what --mode calls it; without NAME it is seq for the plan seq, else snlp, snlp2, ... "
      "Without any plan the model runs layer by layer",
-     3},
+     13},
     {"max-state", OPT_MAX_STATE, "BYTES", 0,
      "Refuse plans whose caches need more (a number, with K, M or G; default: half of the memory "
      "here)",
-     3},
-    {NULL, 0, NULL, 0, "Target:", 4},
+     13},
+    {NULL, 0, NULL, 0, "Target:", 14},
     {"cpu", OPT_CPU, "NAME", 0,
      "native, or a name LLVM knows. Without it a program for x86-64 carries code for several levels of "
      "processors (v2, v3, v4 with VNNI, and v3 with AVX-VNNI for q8_0 and q4_0) and takes the highest "
      "that the machine has; SNL_LEVEL=NAME in its environment forces one. A machine without any gets "
      "one line that says what is missing",
-     4},
+     14},
     {0},
 };
 

@@ -104,6 +104,29 @@ void kernels_attention_own_rows(void **state)
     }
 }
 
+/* Ops on one state keep the order of the text, although the later one's operands are there first. */
+void kernels_effects_in_order(void **state)
+{
+    Support *s = *state;
+    Kernel *k = kernel_new(s->arena, "effects_in_order");
+    const char *x = kernel_param(k, "f32[T, 64]"), *then = kernel_param(k, "index");
+    const char *slow = kernel_value(k, "f32[T, 96]", "linear %s, %s", x, kernel_weight(k, 0.2, "f32[96, 64]"));
+    slow = kernel_value(k, "f32[T, 64]", "linear %s, %s", slow, kernel_weight(k, 0.2, "f32[64, 96]"));
+    char *row = snl_arena_strdup(k->arena, kernel_state(k, "f32[64]"));
+    char *kv = snl_arena_strdup(k->arena, kernel_state(k, "f32[2, 4, %d, 16]", KERNEL_CONTEXT));
+    kernel_effect(k, "row_write %s, %%pos, %s", slow, row);
+    kernel_result(k, "f32[T, 64]", "shift %s, %%pos, %s", x, row);
+    kernel_effect(k, "row_write %s, %%pos, %s", x, row);
+    kernel_effect(k, "kv_write %s, %s, %%pos, %s", slow, slow, kv);
+    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %%pos, %s {heads = 4}", x, slow, slow, kv);
+    kernel_effect(k, "kv_write %s, %s, %%pos, %s", x, x, kv);
+    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %s, %s {heads = 4}", x, x, x, then, kv);
+    char *other = snl_arena_strdup(k->arena, kernel_state(k, "f32[2, 4, %d, 16]", KERNEL_CONTEXT));
+    kernel_effect(k, "kv_write %s, %s, %%pos, %s", slow, x, other);
+    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %s, %s {heads = 4}", x, slow, x, then, other);
+    kernel_check(k, "f32", NULL);
+}
+
 /* shift before row_write reads what the call before left; behind it, what this call has written. */
 void kernels_rows_kept(void **state)
 {
