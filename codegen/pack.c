@@ -7,6 +7,7 @@
 
 #include "ir/base/checked.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -256,6 +257,23 @@ static int64_t block_rows(int64_t cols)
     return rows < SNL_PANEL_ROWS ? SNL_PANEL_ROWS : rows;
 }
 
+/* Rows [row, row + n) into w->rows. A number that is none would spread to every result: refused
+ * here, where the weights are looked at anyway. */
+static SnlStatus read_rows(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
+{
+    int64_t cols = snl_weight_cols(weight);
+    SNL_TRY(snl_weight_read(weight, w->source, row, n, w->diag, w->rows));
+    for (int64_t i = 0; i < n * cols; i++)
+        if (!isfinite(w->rows[i]))
+            return snl_error(
+                w->diag, SNL_E_TENSOR, weight->loc,
+                "weight '@%s', row %lld, column %lld: found %g, wanted a finite number: "
+                "the file is damaged, or %s cannot hold it",
+                weight->name, (long long)(row + i / cols), (long long)(i % cols),
+                (double)w->rows[i], snl_dtype_info[weight->type->dtype].text);
+    return SNL_OK;
+}
+
 static SnlStatus write_panels(Writer *w, const SnlWeight *weight)
 {
     int64_t total_rows = snl_weight_rows(weight), cols = snl_weight_cols(weight);
@@ -265,7 +283,7 @@ static SnlStatus write_panels(Writer *w, const SnlWeight *weight)
     w->image = room_for(w->image, &w->image_room, step / SNL_PANEL_ROWS, (size_t)panel_bytes);
     for (int64_t row = 0; row < total_rows; row += step) {
         int64_t n = total_rows - row < step ? total_rows - row : step;
-        SNL_TRY(snl_weight_read(weight, w->source, row, n, w->diag, w->rows));
+        SNL_TRY(read_rows(w, weight, row, n));
         int64_t panels = (n + SNL_PANEL_ROWS - 1) / SNL_PANEL_ROWS;
         memset(w->image, 0, (size_t)(panels * panel_bytes));
         for (int64_t p = 0; p < panels; p++) {
@@ -288,7 +306,7 @@ static SnlStatus write_plain(Writer *w, const SnlPackedWeight *packed)
     w->rows = room_for(w->rows, &w->rows_room, step * cols, sizeof(float));
     for (int64_t row = 0; row < total_rows; row += step) {
         int64_t n = total_rows - row < step ? total_rows - row : step;
-        SNL_TRY(snl_weight_read(weight, w->source, row, n, w->diag, w->rows));
+        SNL_TRY(read_rows(w, weight, row, n));
         SNL_TRY(emit(w, w->rows, n * cols * 4));
     }
     static const uint8_t zeros[SNL_PACK_ALIGN];

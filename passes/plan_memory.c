@@ -1,8 +1,8 @@
 /* passes/plan_memory.c -- a fixed place for every buffer of a scheduled function.
  *
- *   %u = linear %n, @w {grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
+ *   %v = linear %o, @up {grain = 16, split = cols, stage = 2, units = 8} : f32[T, 128]
  * becomes
- *   %u = linear %n, @w {at = 4096, grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
+ *   %v = linear %o, @up {at = 768, grain = 16, split = cols, stage = 2, units = 8} : f32[T, 128]
  * and the function gets attributes {private_bytes = ..., shared_bytes = ...}.
  *
  * Shared memory: a buffer lives from the stage that makes it to the last stage that reads it;
@@ -11,7 +11,7 @@
  * in order of definition. Views and results of the function take no place.
  *
  * With `redzone=N` (code built with an address sanitizer) every buffer has its place to itself and
- * N bytes behind it that the step poisons: a store past the end is then seen. */
+ * N bytes (rounded up to 64) behind it that the step poisons: a store past the end is then seen. */
 #include "passes/pass.h"
 #include "passes/schedule.h"
 

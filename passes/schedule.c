@@ -2,19 +2,23 @@
  *
  *   func @f.decode(...) -> ... attributes {tokens = 1} {
  *     %n = rms_norm %x, @g {eps = 1e-05} : f32[T, 64]
- *     %u = linear %n, @w : f32[T, 128]
+ *     %u = linear %n, @up : f32[T, 128]
+ *     %r = relu2 %u : f32[T, 128]
+ *     %e = linear %r, @down : f32[T, 64]
  *     ...
  * becomes
- *   func @f.decode(...) -> ... attributes {stages = 13, tokens = 1} {
- *     %n = rms_norm %x, @g {eps = 1e-05, split = all, stage = 1} : f32[T, 64]
- *     %u = linear %n, @w {grain = 16, split = cols, stage = 1, units = 8} : f32[T, 128]
+ *   func @f.decode(...) -> ... attributes {stages = 2, tokens = 1} {
+ *     %n = rms_norm %x, @g {eps = 1e-05, split = all, stage = 0} : f32[T, 64]
+ *     %u = linear %n, @up {grain = 16, split = cols, stage = 0, units = 8} : f32[T, 128]
+ *     %r = relu2 %u {grain = 16, split = cols, stage = 0, units = 8} : f32[T, 128]
+ *     %e = linear %r, @down {grain = 16, split = cols, stage = 1, units = 4} : f32[T, 64]
  *     ...
  * for every function that has `tokens` (pass shapes).
  *
  * A consumer joins its producer's stage when each thread needs only what it made itself (the same
  * columns, the same rows) or what every thread has made for itself (`all`: norms of one token,
- * cheap next to a barrier). Everything else waits for the next stage. Exact: attributes, order, and
- * sums taken apart without changing their order.
+ * cheap next to a barrier). Everything else waits for the next stage, and so do ops on one state for
+ * each other. Exact: attributes, order, and sums taken apart without changing their order.
  *
  * Decode is breadth-first: an op stands in the first stage that can have it, so layers that do not
  * wait for each other share stages. Prefill is depth-first: stages keep the order of the ops, and a

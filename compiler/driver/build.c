@@ -1,7 +1,7 @@
 /* compiler/driver/build.c -- model -> IR -> passes -> code -> program, with the payload behind it.
  *
- * The output is opened first: a place that cannot be written is found out before any work, and what is
- * written takes its name only when all of it is there. */
+ * The output is opened first: a place that cannot be written is found out before any work, and what
+ * is written takes its name only when all of it is there. */
 #include "compiler/driver/build.h"
 
 #include "codegen/link.h"
@@ -29,11 +29,12 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- code --------------------------------------------------------------------------------------- */
+/* ---- code ---------------------------------------------------------------------------------------
+ */
 
 static SnlEmitKind emit_kind(SnlBuildKind kind)
 {
-    return kind == SNL_BUILD_LLVM ? SNL_EMIT_LLVM
+    return kind == SNL_BUILD_LLVM  ? SNL_EMIT_LLVM
            : kind == SNL_BUILD_ASM ? SNL_EMIT_ASM
                                    : SNL_EMIT_OBJ;
 }
@@ -97,7 +98,8 @@ static SnlStatus produce(Build *b)
     return status;
 }
 
-/* ---- summary ------------------------------------------------------------------------------------ */
+/* ---- summary ------------------------------------------------------------------------------------
+ */
 
 static bool wants_sequential(const SnlCompilation *c)
 {
@@ -118,7 +120,8 @@ static void print_summary(const Build *b)
     snl_summary_print(stderr, &summary);
 }
 
-/* ---- output ------------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------------
+ */
 
 static SnlStatus to_stdout(Build *b)
 {

@@ -1,12 +1,17 @@
-/* compiler/driver/build.h -- the whole way from a model to a file: what `snlpc compile` does once its
- * options are read. */
+/* compiler/driver/build.h -- the whole way from a model to a file: what `snlpc compile` does once
+ * its options are read. */
 #ifndef SNL_DRIVER_BUILD_H
 #define SNL_DRIVER_BUILD_H
 
 #include "compiler/driver/compilation.h"
 
-typedef enum SnlBuildKind { SNL_BUILD_IR, SNL_BUILD_LLVM, SNL_BUILD_ASM, SNL_BUILD_OBJ,
-                            SNL_BUILD_EXE } SnlBuildKind;
+typedef enum SnlBuildKind {
+    SNL_BUILD_IR,
+    SNL_BUILD_LLVM,
+    SNL_BUILD_ASM,
+    SNL_BUILD_OBJ,
+    SNL_BUILD_EXE
+} SnlBuildKind;
 
 typedef struct SnlBuildOptions {
     SnlCompileOptions compile;

@@ -24,7 +24,8 @@ static const struct argp_option options[] = {
      13},
     {"target", OPT_TARGET, "TRIPLE", 0, "Target triple (default: this machine's)", 14},
     {"sanitize", OPT_SANITIZE, "WHAT", 0,
-     "address or thread: instrument the generated code; the program is then linked dynamically", 14},
+     "address or thread: instrument the generated code; the program is then linked dynamically",
+     14},
     {0},
 };
 
@@ -32,8 +33,7 @@ static const char doc[] =
     "Turn MODEL into one standalone native program.\v"
     "MODEL is a Hugging Face folder (config.json, model.safetensors or the shards that "
     "model.safetensors.index.json names, tokenizer.json) or a .snl file (IR text with a function "
-    "@forward).\n\n" SNL_PLAN_HELP
-    "Examples:\n"
+    "@forward).\n\n" SNL_PLAN_HELP "Examples:\n"
     "  snlpc compile models/story -o story && ./story -p 'Once upon a time'\n"
     "  snlpc compile models/story -o story --weights bf16 --context 1024\n"
     "  snlpc compile models/story -o story --plan 'n12 K1' --modes seq,snlp\n"
@@ -71,20 +71,39 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     SnlBuildOptions *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &o->compile; return 0;
-    case 'o': o->out_path = arg; return 0;
-    case 'q': o->quiet = true; return 0;
-    case OPT_EMIT: o->kind = parse_kind(state, arg); return 0;
-    case OPT_TARGET: o->compile.target.triple = arg; return 0;
-    case OPT_SANITIZE: o->compile.target.sanitize = parse_sanitizer(state, arg); return 0;
-    case OPT_STATES: o->compile.keep_states = true; return 0;
-    case OPT_MODES: o->compile.modes.modes = arg; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->compile;
+        return 0;
+    case 'o':
+        o->out_path = arg;
+        return 0;
+    case 'q':
+        o->quiet = true;
+        return 0;
+    case OPT_EMIT:
+        o->kind = parse_kind(state, arg);
+        return 0;
+    case OPT_TARGET:
+        o->compile.target.triple = arg;
+        return 0;
+    case OPT_SANITIZE:
+        o->compile.target.sanitize = parse_sanitizer(state, arg);
+        return 0;
+    case OPT_STATES:
+        o->compile.keep_states = true;
+        return 0;
+    case OPT_MODES:
+        o->compile.modes.modes = arg;
+        return 0;
     case ARGP_KEY_ARG:
         if (o->compile.model) argp_error(state, "found a second MODEL '%s'", arg);
         o->compile.model = arg;
         return 0;
-    case ARGP_KEY_END: check_arguments(state, o); return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    case ARGP_KEY_END:
+        check_arguments(state, o);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 

@@ -10,8 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_TEXT = 0x2000, OPT_TOKENS, OPT_SKIP_HALF, OPT_JSON, OPT_RESIDUALS, OPT_NO_TIME, OPT_GREEDY,
-       OPT_PROMPTS };
+enum {
+    OPT_TEXT = 0x2000,
+    OPT_TOKENS,
+    OPT_SKIP_HALF,
+    OPT_JSON,
+    OPT_RESIDUALS,
+    OPT_NO_TIME,
+    OPT_GREEDY,
+    OPT_PROMPTS
+};
 
 typedef struct Eval {
     SnlCompileOptions compile;
@@ -23,15 +31,17 @@ typedef struct Eval {
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Text:", 1},
     {"text", OPT_TEXT, "FILE", 0, "The text that plans are judged by (needed)", 1},
-    {"tokens", OPT_TOKENS, "N", 0, "Only its first N tokens (default: all; with --residuals 64)", 1},
-    {"ppl-skip-half", OPT_SKIP_HALF, NULL, 0, "Score only the second half of each window", 1},
-    {"greedy", OPT_GREEDY, "N", 0, "Length of the greedy texts that are compared (default 96; 0: none)",
+    {"tokens", OPT_TOKENS, "N", 0, "Only its first N tokens (default: all; with --residuals 64)",
      1},
+    {"ppl-skip-half", OPT_SKIP_HALF, NULL, 0, "Score only the second half of each window", 1},
+    {"greedy", OPT_GREEDY, "N", 0,
+     "Length of the greedy texts that are compared (default 96; 0: none)", 1},
     {"prompts", OPT_PROMPTS, "N", 0, "How many of them (default 4)", 1},
     {NULL, 0, NULL, 0, "What to print:", 2},
     {"json", OPT_JSON, NULL, 0, "JSON instead of a table", 2},
     {"residuals", OPT_RESIDUALS, NULL, 0,
-     "Instead: how far every state of every window is from the sequential one after each sweep, by the "
+     "Instead: how far every state of every window is from the sequential one after each sweep, by "
+     "the "
      "reference evaluator",
      2},
     {NULL, 0, NULL, 0, "Running:", 3},
@@ -44,16 +54,20 @@ static const char doc[] =
     "Judge plans on a text: how close they stay to the sequential model, and what they cost.\v"
     "Compiles one temporary program with the sequential graph and all plans, and runs it in this "
     "process.\n\n"
-    "Columns: perplexity (windows of --context tokens that do not overlap, caches reset, the beginning "
+    "Columns: perplexity (windows of --context tokens that do not overlap, caches reset, the "
+    "beginning "
     "token first when the tokenizer adds one, every next token scored), its change against "
-    "sequential, KL(sequential || plan) in nats per token, how often the most probable token is the "
-    "same, tokens of a greedy text until the first other one, layers evaluated per token, how many of "
-    "these evaluations wait for each other, barriers per decoded token, decode and prefill speed and "
+    "sequential, KL(sequential || plan) in nats per token, how often the most probable token is "
+    "the "
+    "same, tokens of a greedy text until the first other one, layers evaluated per token, how many "
+    "of "
+    "these evaluations wait for each other, barriers per decoded token, decode and prefill speed "
+    "and "
     "how many times faster than sequential they are (interleaved runs, medians).\n\n"
-    "Plans with init=warm have no perplexity of their own (a token's result depends on the states of "
-    "the token before) and are refused. Plans with prefill=seq are scored token by token.\n\n"
-    SNL_PLAN_HELP
-    "Examples:\n"
+    "Plans with init=warm have no perplexity of their own (a token's result depends on the states "
+    "of "
+    "the token before) and are refused. Plans with prefill=seq are scored token by "
+    "token.\n\n" SNL_PLAN_HELP "Examples:\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 K1' --plan 'n8 K2'\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 4xF2' --context 256 --json\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 K4' --residuals\n\n"
@@ -63,16 +77,36 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     Eval *e = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &e->compile; return 0;
-    case OPT_TEXT: e->text = arg; return 0;
-    case OPT_TOKENS: e->tokens = snl_arg_int(state, "--tokens", arg, 2, INT64_C(1) << 40); return 0;
-    case OPT_SKIP_HALF: e->skip_half = true; return 0;
-    case OPT_GREEDY: e->greedy = snl_arg_int(state, "--greedy", arg, 0, 1 << 20); return 0;
-    case OPT_PROMPTS: e->prompts = snl_arg_int(state, "--prompts", arg, 1, 1 << 16); return 0;
-    case OPT_JSON: e->json = true; return 0;
-    case OPT_RESIDUALS: e->residuals = true; return 0;
-    case OPT_NO_TIME: e->no_time = true; return 0;
-    case 't': e->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS); return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &e->compile;
+        return 0;
+    case OPT_TEXT:
+        e->text = arg;
+        return 0;
+    case OPT_TOKENS:
+        e->tokens = snl_arg_int(state, "--tokens", arg, 2, INT64_C(1) << 40);
+        return 0;
+    case OPT_SKIP_HALF:
+        e->skip_half = true;
+        return 0;
+    case OPT_GREEDY:
+        e->greedy = snl_arg_int(state, "--greedy", arg, 0, 1 << 20);
+        return 0;
+    case OPT_PROMPTS:
+        e->prompts = snl_arg_int(state, "--prompts", arg, 1, 1 << 16);
+        return 0;
+    case OPT_JSON:
+        e->json = true;
+        return 0;
+    case OPT_RESIDUALS:
+        e->residuals = true;
+        return 0;
+    case OPT_NO_TIME:
+        e->no_time = true;
+        return 0;
+    case 't':
+        e->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS);
+        return 0;
     case ARGP_KEY_ARG:
         if (e->compile.model) argp_error(state, "found a second MODEL '%s'", arg);
         e->compile.model = arg;
@@ -81,11 +115,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (!e->compile.model) argp_error(state, "no MODEL given");
         if (!e->text) argp_error(state, "no text given: add --text FILE");
         return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------ */
+/* ---- plans
+ * ------------------------------------------------------------------------------------------ */
 
 static SnlStatus refuse_warm(const SnlMode *mode, SnlDiag *diag)
 {
@@ -107,14 +143,17 @@ static SnlStatus check_plans(Eval *e, SnlDiag *diag)
     for (size_t i = 0; i < modes.list.n; i++) {
         const SnlMode *mode = &modes.list.at[i];
         SNL_TRY(refuse_warm(mode, diag));
-        if (mode->plan.windows.n) SNL_PUSH(e->compile.arena, &with_seq.plans, e->compile.modes.plans.at[i]);
+        if (mode->plan.windows.n)
+            SNL_PUSH(e->compile.arena, &with_seq.plans, e->compile.modes.plans.at[i]);
     }
     e->compile.modes = with_seq;
     if (with_seq.plans.n > 1 || !e->residuals) return SNL_OK;
-    return snl_error_at(diag, SNL_E_USAGE, "--residuals", "no plan with a window: add --plan 'n8 K2'");
+    return snl_error_at(diag, SNL_E_USAGE, "--residuals",
+                        "no plan with a window: add --plan 'n8 K2'");
 }
 
-/* ---- measuring -------------------------------------------------------------------------------------- */
+/* ---- measuring
+ * -------------------------------------------------------------------------------------- */
 
 static SnlStatus measure(const Eval *e, const SnlEvalProgram *p, const SnlEvalText *text)
 {
@@ -146,8 +185,8 @@ static SnlStatus run(const Eval *e, SnlDiag *diag)
 SnlStatus snl_cmd_eval(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&snl_compile_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {options, parse_option, "MODEL --text FILE", doc, children, NULL,
-                                     NULL};
+    static const struct argp argp = {options, parse_option, "MODEL --text FILE", doc, children,
+                                     NULL,    NULL};
     Eval e = {.compile = snl_compile_options_init(argv), .greedy = 96, .prompts = 4};
     e.compile.target.cpu = "native"; /* it runs here */
     argp_parse(&argp, argc, argv, 0, NULL, &e);

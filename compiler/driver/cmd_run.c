@@ -164,13 +164,39 @@ static SnlStatus open_func(Session *s, SnlIrFile *out, SnlFunc **out_func)
     return SNL_OK;
 }
 
-/* Rounding of the weights to a chosen format is not an error of the code: the evaluator gets it too. */
-static SnlStatus prepare_eval(Session *s)
+static const char *pipeline_text(Session *s)
 {
     const Run *run = s->run;
-    if (run->weights != SNL_WEIGHTS_SOURCE) {
-        const char *text = snl_arena_printf(s->arena, "dce,pack{weights=%s}",
-                                            snl_weight_format_text(run->weights));
+    bool prefill = s->tokens > 1 || run->block;
+    int64_t block = run->block > s->tokens ? run->block : s->tokens;
+    SnlPipelineSpec spec = {.weights = run->weights, .func = run->func,
+                            .block = prefill ? block : 0};
+    return run->pipeline.text ? run->pipeline.text : snl_pipeline_default(s->arena, &spec);
+}
+
+/* The elements of a pipeline up to its first `pack`; NULL when it has none. */
+static char *until_pack(SnlArena *arena, const char *text)
+{
+    bool quoted = false;
+    int depth = 0;
+    const char *element = text, *at = text;
+    for (;; at++) {
+        if (*at == '"') quoted = !quoted;
+        if (!quoted) depth += (*at == '{') - (*at == '}');
+        if (*at && (quoted || depth || *at != ',')) continue;
+        if (strncmp(element, "pack", 4) == 0 && (element[4] == '{' || element + 4 == at))
+            return snl_arena_printf(arena, "%.*s", (int)(at - text), text);
+        if (!*at) return NULL;
+        element = at + 1;
+    }
+}
+
+/* Rounding of the weights to a chosen format is not an error of the code: the evaluator gets the same
+ * numbers. Which ones are rounded depends on what was folded into them before. */
+static SnlStatus prepare_eval(Session *s)
+{
+    char *text = s->run->weights != SNL_WEIGHTS_SOURCE ? until_pack(s->arena, pipeline_text(s)) : NULL;
+    if (text) {
         SnlPipelineOptions none = {.source = s->original.source};
         SNL_TRY(snl_pipeline_run(s->original.module, text, &none, s->diag));
     }
@@ -185,11 +211,7 @@ static SnlStatus prepare_code(Session *s)
     SNL_TRY(open_func(s, &s->compiled, &func));
     SnlModule *m = s->compiled.module;
     bool prefill = s->tokens > 1 || run->block;
-    int64_t block = run->block > s->tokens ? run->block : s->tokens;
-    SnlPipelineSpec spec = {.weights = run->weights, .func = run->func,
-                            .block = prefill ? block : 0};
-    const char *text =
-        run->pipeline.text ? run->pipeline.text : snl_pipeline_default(s->arena, &spec);
+    const char *text = pipeline_text(s);
     snl_emergency_set_reproducer(snl_reproducer_text(s->arena, m, run->argv, text));
     SnlPipelineOptions passes = run->pipeline.options;
     passes.source = s->compiled.source;

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- IR ----------------------------------------------------------------------------------------- */
+/* ---- IR -----------------------------------------------------------------------------------------
+ */
 
 static SnlStatus open_model(SnlCompilation *c)
 {
@@ -21,14 +22,14 @@ static SnlStatus open_model(SnlCompilation *c)
     SnlModelOptions options = {o->context, o->random_weights, o->seed};
     SNL_TRY(snl_modes_parse(c->arena, &o->modes, c->diag, &c->modes));
     if (o->pipeline.text && (o->modes.plans.n || o->modes.modes))
-        return snl_error_at(c->diag, SNL_E_USAGE, "--pipeline",
-                            "takes the place of --plan and --modes: name the plan in the pipeline, as "
-                            "in newton{plan=\"n8 K1\"},lower-newton,...");
+        return snl_error_at(
+            c->diag, SNL_E_USAGE, "--pipeline",
+            "takes the place of --plan and --modes: name the plan in the pipeline, as "
+            "in newton{plan=\"n8 K1\"},lower-newton,...");
     SNL_TRY(snl_model_open(c->arena, o->model, &options, c->diag, &c->model));
     if (!o->keep_states) return SNL_OK;
     SnlFunc *forward = snl_module_find_func(c->model.module, "forward");
-    if (!forward)
-        return snl_error_at(c->diag, SNL_E_STRUCTURE, o->model, "no function '@forward'");
+    if (!forward) return snl_error_at(c->diag, SNL_E_STRUCTURE, o->model, "no function '@forward'");
     return snl_keep_states(forward, c->diag, &c->outputs, &c->n_outputs);
 }
 
@@ -37,7 +38,9 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
     const SnlCompileOptions *o = c->options;
     SNL_TRY(open_model(c));
     SnlModule *m = c->model.module;
-    SnlPipelineSpec spec = {.weights = o->weights, .modes = &c->modes, .tail = true,
+    SnlPipelineSpec spec = {.weights = o->weights,
+                            .modes = &c->modes,
+                            .tail = true,
                             .redzone = o->target.sanitize == SNL_SANITIZE_ADDRESS ? 64 : 0};
     const char *text = o->pipeline.text ? o->pipeline.text : snl_pipeline_default(c->arena, &spec);
     SNL_TRY(snl_modes_fit(&c->modes, m, c->diag));
@@ -48,9 +51,11 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
     return snl_pipeline_run(m, text, &options, c->diag);
 }
 
-/* ---- graphs --------------------------------------------------------------------------------------- */
+/* ---- graphs
+ * --------------------------------------------------------------------------------------- */
 
-static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char *form, SnlFunc **out)
+static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char *form,
+                                SnlFunc **out)
 {
     const char *name = snl_arena_printf(c->arena, "%s.%s", func, form);
     *out = snl_module_find_func(c->model.module, name);
@@ -69,7 +74,8 @@ static int64_t graph_flags(const SnlMode *mode)
     return flags;
 }
 
-/* What a mode becomes. With a pipeline of the user's own, the plan is what its passes have noted. */
+/* What a mode becomes. With a pipeline of the user's own, the plan is what its passes have noted.
+ */
 static void describe_graph(SnlCompilation *c, size_t i, const SnlFunc *decode,
                            const SnlFunc *prefill)
 {
@@ -78,16 +84,15 @@ static void describe_graph(SnlCompilation *c, size_t i, const SnlFunc *decode,
     const char *plan = snl_attr_text(&decode->attrs, "plan", "seq");
     c->counts[i] = snl_plan_counts(&mode->plan, known ? c->model.n_layers : 0);
     const SnlFunc *both[] = {decode, prefill};
-    c->graphs[i] = (SnlGraphSpec){
-        .name = known || strcmp(plan, "seq") == 0 ? mode->name : "snlp",
-        .plan = known ? mode->text : plan,
-        .exactness = snl_graph_exactness(c->arena, decode),
-        .decode = decode,
-        .prefill = prefill,
-        .state_bytes = snl_func_state_bytes(both, 2),
-        .layer_evals = c->counts[i].layer_evals,
-        .steps = c->counts[i].steps,
-        .flags = graph_flags(mode)};
+    c->graphs[i] = (SnlGraphSpec){.name = known || strcmp(plan, "seq") == 0 ? mode->name : "snlp",
+                                  .plan = known ? mode->text : plan,
+                                  .exactness = snl_graph_exactness(c->arena, decode),
+                                  .decode = decode,
+                                  .prefill = prefill,
+                                  .state_bytes = snl_func_state_bytes(both, 2),
+                                  .layer_evals = c->counts[i].layer_evals,
+                                  .steps = c->counts[i].steps,
+                                  .flags = graph_flags(mode)};
 }
 
 static SnlStatus describe_graphs(SnlCompilation *c)
@@ -105,7 +110,8 @@ static SnlStatus describe_graphs(SnlCompilation *c)
     return snl_payload_plan(c->arena, c->model.module, funcs, 2 * n, c->diag, &c->payload);
 }
 
-/* ---- memory of caches ----------------------------------------------------------------------------- */
+/* ---- memory of caches
+ * ----------------------------------------------------------------------------- */
 
 static int64_t half_of_memory(void)
 {
@@ -118,14 +124,16 @@ static SnlStatus check_state(const SnlCompilation *c, const SnlGraphSpec *graph)
     int64_t given = c->options->max_state, most = given ? given : half_of_memory();
     if (graph->state_bytes <= most) return SNL_OK;
     const SnlFunc *both[] = {graph->decode, graph->prefill};
-    return snl_error_at(c->diag, SNL_E_PLAN, "--max-state",
-                        "mode '%s' (plan %s) keeps %s of caches, wanted at most %s%s: compile with a "
-                        "smaller --context or fewer sweeps, or raise --max-state",
-                        graph->name, graph->plan, snl_state_sum_text(c->arena, both, 2),
-                        snl_bytes_text(c->arena, most), given ? "" : " (half of the memory here)");
+    return snl_error_at(
+        c->diag, SNL_E_PLAN, "--max-state",
+        "mode '%s' (plan %s) keeps %s of caches, wanted at most %s%s: compile with a "
+        "smaller --context or fewer sweeps, or raise --max-state",
+        graph->name, graph->plan, snl_state_sum_text(c->arena, both, 2),
+        snl_bytes_text(c->arena, most), given ? "" : " (half of the memory here)");
 }
 
-/* ---- the program ---------------------------------------------------------------------------------- */
+/* ---- the program
+ * ---------------------------------------------------------------------------------- */
 
 SnlStatus snl_compilation_describe(SnlCompilation *c)
 {
@@ -134,13 +142,18 @@ SnlStatus snl_compilation_describe(SnlCompilation *c)
     for (size_t i = 0; i < c->modes.list.n; i++) SNL_TRY(check_state(c, &c->graphs[i]));
     SNL_TRY(snl_tokenizer_build(c->arena, model->tokenizer, model->tokenizer_path, model->vocab,
                                 c->diag, &c->tokenizer, &c->tokenizer_nbytes));
-    c->spec = (SnlProgramSpec){.name = model->name, .family = model->family,
+    c->spec = (SnlProgramSpec){.name = model->name,
+                               .family = model->family,
                                .weight_format = snl_payload_format(&c->payload),
-                               .vocab = model->vocab, .context = model->context,
+                               .vocab = model->vocab,
+                               .context = model->context,
                                .trained_context = model->trained_context,
-                               .n_params = model->n_params, .eos = model->eos,
-                               .n_eos = model->n_eos, .graphs = c->graphs,
-                               .n_graphs = c->modes.list.n, .outputs = c->outputs,
+                               .n_params = model->n_params,
+                               .eos = model->eos,
+                               .n_eos = model->n_eos,
+                               .graphs = c->graphs,
+                               .n_graphs = c->modes.list.n,
+                               .outputs = c->outputs,
                                .n_outputs = c->n_outputs};
     c->spec.payload_id = snl_trailer_id(&c->payload, c->tokenizer, c->tokenizer_nbytes);
     return SNL_OK;
@@ -158,8 +171,8 @@ bool snl_sequential_cost(const SnlCompileOptions *options, SnlStepCost *out)
     plain.modes = (SnlModeArgs){0};
     plain.keep_states = false;
     plain.pipeline.options = (SnlPipelineOptions){0};
-    SnlCompilation c = {.options = &plain, .arena = snl_arena_create(),
-                        .diag = snl_diag_create(NULL, 0)};
+    SnlCompilation c = {
+        .options = &plain, .arena = snl_arena_create(), .diag = snl_diag_create(NULL, 0)};
     bool good = snl_compilation_rewrite(&c) == SNL_OK && describe_graphs(&c) == SNL_OK;
     if (good) *out = snl_step_cost(c.graphs[0].decode, &c.payload, 2);
     snl_emergency_set_reproducer(NULL); /* its text dies with the arena */

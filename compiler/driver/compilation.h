@@ -1,4 +1,5 @@
-/* compiler/driver/compilation.h -- a model on its way to code: opened, planned, rewritten, described.
+/* compiler/driver/compilation.h -- a model on its way to code: opened, planned, rewritten,
+ * described.
  *
  * What `snlpc compile` and `snlpc eval` have in common; what becomes of the code is theirs. */
 #ifndef SNL_DRIVER_COMPILATION_H
@@ -44,8 +45,8 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c);
 /* Payload, tokenizer, graphs and spec. Refuses caches beyond max_state. */
 SnlStatus snl_compilation_describe(SnlCompilation *c);
 void snl_compilation_close(SnlCompilation *c);
-/* Cost of the sequential graph that these options give without their plans, for comparison; false when
- * it cannot be had. Prints nothing. */
+/* Cost of the sequential graph that these options give without their plans, for comparison; false
+ * when it cannot be had. Prints nothing. */
 bool snl_sequential_cost(const SnlCompileOptions *options, SnlStepCost *out);
 
 /* --plan, --weights, --context, --random-weights, --max-state, --cpu and the options of passes. The

@@ -10,7 +10,8 @@ enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, O
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Model:", 12},
     {"weights", OPT_WEIGHTS, "FORMAT", 0,
-     "Stored format of the matrices: f32, bf16, f16, q8_0, q4_0 or source (default: as in the model's "
+     "Stored format of the matrices: f32, bf16, f16, q8_0, q4_0 or source (default: as in the "
+     "model's "
      "files). Activations are f32; products with q8_0 and q4_0 matrices round them to 8 bits",
      12},
     {"context", OPT_CONTEXT, "N", 0,
@@ -29,9 +30,12 @@ static const struct argp_option options[] = {
      13},
     {NULL, 0, NULL, 0, "Target:", 14},
     {"cpu", OPT_CPU, "NAME", 0,
-     "native, or a name LLVM knows. Without it a program for x86-64 carries code for several levels of "
-     "processors (v2, v3, v4 with VNNI, and v3 with AVX-VNNI for q8_0 and q4_0) and takes the highest "
-     "that the machine has; SNL_LEVEL=NAME in its environment forces one. A machine without any gets "
+     "native, or a name LLVM knows. Without it a program for x86-64 carries code for several "
+     "levels of "
+     "processors (v2, v3, v4 with VNNI, and v3 with AVX-VNNI for q8_0 and q4_0) and takes the "
+     "highest "
+     "that the machine has; SNL_LEVEL=NAME in its environment forces one. A machine without any "
+     "gets "
      "one line that says what is missing",
      14},
     {0},
@@ -48,7 +52,8 @@ int64_t snl_arg_bytes(struct argp_state *state, const char *option, const char *
         memcpy(number, text, n - 1);
         for (const char *l = letters; l <= letter; l++) unit *= 1024;
     }
-    if (!snl_parse_real(letter ? number : text, &value) || value * unit < 1 || value * unit > 0x1p60)
+    if (!snl_parse_real(letter ? number : text, &value) || value * unit < 1 ||
+        value * unit > 0x1p60)
         argp_error(state, "%s: found '%s', wanted a number of bytes, as in 4096, 512K, 8M or 1.5G",
                    option, text);
     return (int64_t)(value * unit);
@@ -58,20 +63,32 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     SnlCompileOptions *o = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &o->pipeline; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &o->pipeline;
+        return 0;
     case OPT_WEIGHTS:
         if (!snl_weight_format_find(arg, &o->weights))
-            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source", arg);
+            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source",
+                       arg);
         return 0;
-    case OPT_CONTEXT: o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24); return 0;
+    case OPT_CONTEXT:
+        o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24);
+        return 0;
     case OPT_RANDOM:
         o->random_weights = true;
         o->seed = (uint64_t)snl_arg_int(state, "--random-weights", arg, 0, INT64_MAX);
         return 0;
-    case OPT_PLAN: SNL_PUSH(o->arena, &o->modes.plans, arg); return 0;
-    case OPT_MAX_STATE: o->max_state = snl_arg_bytes(state, "--max-state", arg); return 0;
-    case OPT_CPU: o->target.cpu = arg; return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    case OPT_PLAN:
+        SNL_PUSH(o->arena, &o->modes.plans, arg);
+        return 0;
+    case OPT_MAX_STATE:
+        o->max_state = snl_arg_bytes(state, "--max-state", arg);
+        return 0;
+    case OPT_CPU:
+        o->target.cpu = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -81,9 +98,8 @@ const struct argp snl_compile_argp = {
 
 SnlCompileOptions snl_compile_options_init(char *const *argv)
 {
-    return (SnlCompileOptions){.arena = snl_arena_create(),
-                               .pipeline = snl_pipeline_args_init(),
-                               .argv = argv};
+    return (SnlCompileOptions){
+        .arena = snl_arena_create(), .pipeline = snl_pipeline_args_init(), .argv = argv};
 }
 
 void snl_compile_options_deinit(SnlCompileOptions *o)

@@ -6,15 +6,16 @@
 
 enum { MAX_THREADS = 64 };
 
-/* ---- the plan ------------------------------------------------------------------------------------- */
+/* ---- the plan
+ * ------------------------------------------------------------------------------------- */
 
-static void count_window(const SnlPlan *plan, const SnlWindow *w, SnlPlanCounts *counts)
+static void count_window(const SnlWindow *w, SnlPlanCounts *counts)
 {
     size_t units = snl_window_units(w), last = 0;
     for (size_t j = 0; j < units; j++) {
         int64_t layers = w->n_chunk ? w->chunk[j] : 1;
         last = snl_newton_evals(snl_window_sweeps(w), w->init == SNL_INIT_BATCH_FWD, j);
-        counts->layer_evals += (int64_t)(last + (plan->kv_corrected ? 1 : 0)) * layers;
+        counts->layer_evals += (int64_t)last * layers;
     }
     counts->steps += (int64_t)last; /* the last unit is evaluated in every sweep there is */
     counts->layer_evals -= w->end - w->begin;
@@ -24,12 +25,12 @@ static void count_window(const SnlPlan *plan, const SnlWindow *w, SnlPlanCounts 
 SnlPlanCounts snl_plan_counts(const SnlPlan *plan, int64_t layers)
 {
     SnlPlanCounts counts = {layers, layers, layers};
-    for (size_t i = 0; i < plan->windows.n; i++)
-        count_window(plan, &plan->windows.at[i], &counts);
+    for (size_t i = 0; i < plan->windows.n; i++) count_window(&plan->windows.at[i], &counts);
     return counts;
 }
 
-/* ---- one call of a function ----------------------------------------------------------------------- */
+/* ---- one call of a function
+ * ----------------------------------------------------------------------- */
 
 typedef struct Count {
     const SnlPayload *payload;
@@ -90,12 +91,13 @@ static void share_out(Count *c, const SnlOp *op, const SnlPlacement *p, int64_t 
     int64_t members = op->n_out ? snl_type_members(op->out[0]->type) : 1, units = p->units;
     if (p->split == SNL_SPLIT_COLS) units *= members;
     if (p->split == SNL_SPLIT_TILES) units = snl_attention_kv_heads(op) * (int64_t)op->sym[0].n;
-    bool shared = p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER ||
-                  p->split == SNL_SPLIT_TILES;
+    bool shared =
+        p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER || p->split == SNL_SPLIT_TILES;
     for (int64_t t = 0; t < c->threads; t++) {
         if (p->split == SNL_SPLIT_ALL) c->load[t] += (double)bytes;
         if (p->split == SNL_SPLIT_ONE || p->split == SNL_SPLIT_ROWS)
-            c->load[t] += t == c->threads - 1 ? (double)bytes : 0.0; /* one row: one thread has it */
+            c->load[t] +=
+                t == c->threads - 1 ? (double)bytes : 0.0; /* one row: one thread has it */
         if (!shared || units <= 0) continue;
         int64_t mine = units * (t + 1) / c->threads - units * t / c->threads;
         c->load[t] += (double)bytes * (double)mine / (double)units;
@@ -152,10 +154,12 @@ int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n)
     return bytes;
 }
 
-/* ---- the time ------------------------------------------------------------------------------------- */
+/* ---- the time
+ * ------------------------------------------------------------------------------------- */
 
-/* Two threads on two virtual cores of a Zen 5 server: a spinning barrier between them, and what they
- * read together from their L2 caches (1 MiB each), from the L3 cache (32 MiB) and from memory. */
+/* Two threads on two virtual cores of a Zen 5 server: a spinning barrier between them, and what
+ * they read together from their L2 caches (1 MiB each), from the L3 cache (32 MiB) and from memory.
+ */
 static const double barrier_seconds = 65e-9;
 static const struct {
     int64_t most_bytes;

@@ -8,10 +8,11 @@
 
 /* Layers of one token, counted from the plan alone. */
 typedef struct SnlPlanCounts {
-    int64_t layers;      /* of the model: what the sequential program evaluates */
-    int64_t layer_evals; /* a fused layer counts as the layers in it; kv = corrected counts its second
-                            evaluation of every unit, of which only keys and values are kept */
-    int64_t steps;       /* evaluations that wait for each other */
+    int64_t layers; /* of the model: what the sequential program evaluates */
+    /* A fused layer counts as the layers in it; that kv = corrected makes keys and values once more is
+     * not counted. */
+    int64_t layer_evals;
+    int64_t steps; /* of these, one after the other */
 } SnlPlanCounts;
 /* `plan` is fitted (snl_plan_fit), or has no windows. */
 SnlPlanCounts snl_plan_counts(const SnlPlan *plan, int64_t layers);
@@ -19,9 +20,9 @@ SnlPlanCounts snl_plan_counts(const SnlPlan *plan, int64_t layers);
 /* One call of a scheduled decode function. */
 typedef struct SnlStepCost {
     int64_t barriers;
-    int64_t weight_bytes; /* read, each time it is read */
-    int64_t cache_bytes;  /* read with a full context */
-    int64_t flops;        /* of matrices */
+    int64_t weight_bytes;    /* read, each time it is read */
+    int64_t cache_bytes;     /* read with a full context */
+    int64_t flops;           /* of matrices */
     int64_t attention_flops; /* with a full context */
     /* Bytes that threads walk through, caches half full, stage by stage: */
     double longest;   /* the sum of the largest shares of all stages */
@@ -33,8 +34,8 @@ SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int6
 /* Bytes of the states that the function reads or writes. */
 int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n);
 
-/* Seconds of one token, caches half full: bytes over bandwidth, plus barriers. The numbers are those of the machine on
- * which snlpc's own measurements are made (cost.c), two threads. */
+/* Seconds of one token, caches half full: bytes over bandwidth, plus barriers. The numbers are
+ * those of the machine on which snlpc's own measurements are made (cost.c), two threads. */
 typedef struct SnlCostModel {
     double barrier_seconds;
     double bytes_per_second; /* of the memory level where weights and caches live */

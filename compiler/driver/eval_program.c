@@ -1,5 +1,5 @@
-/* compiler/driver/eval_program.c -- code as a shared object, weights behind it in the same file, mapped
- * the way a program maps its own. */
+/* compiler/driver/eval_program.c -- code as a shared object, weights behind it in the same file,
+ * mapped the way a program maps its own. */
 #include "compiler/driver/eval_program.h"
 
 #include "codegen/link.h"
@@ -23,7 +23,8 @@ SnlStatus snl_eval_report(SnlrtStatus status, const SnlrtError *err, const char 
     return snl_error_at(diag, kind, place, "%s", err->text);
 }
 
-/* ---- compiling -------------------------------------------------------------------------------------- */
+/* ---- compiling
+ * -------------------------------------------------------------------------------------- */
 
 static SnlStatus append_weights(SnlCompilation *c, const char *library)
 {
@@ -53,7 +54,8 @@ static SnlStatus compile(SnlCompilation *c, const char *library)
     return append_weights(c, library);
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------- */
+/* ---- loading
+ * ---------------------------------------------------------------------------------------- */
 
 static SnlStatus load(SnlEvalProgram *p, const char *library)
 {
@@ -66,7 +68,8 @@ static SnlStatus load(SnlEvalProgram *p, const char *library)
                             dlerror());
     SNL_TRY(snl_eval_report(snlrt_model_check(p->model, &err), &err, NULL, diag));
     SNL_TRY(snl_eval_report(snlrt_cpu_check(p->model->cpu_features, &err), &err, "--cpu", diag));
-    return snl_eval_report(snlrt_payload_open(p->model, library, &p->payload, &err), &err, NULL, diag);
+    return snl_eval_report(snlrt_payload_open(p->model, library, &p->payload, &err), &err, NULL,
+                           diag);
 }
 
 static SnlStatus open_tokenizer(SnlEvalProgram *p)
@@ -75,16 +78,16 @@ static SnlStatus open_tokenizer(SnlEvalProgram *p)
     int code = snlrt_tokenizer_create(p->payload.tokenizer, p->payload.tokenizer_nbytes,
                                       &p->tokenizer, &text);
     if (code == SNLRT_TOKEN_OK) return SNL_OK;
-    return snl_error_at(p->c.diag, code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_TOKENIZER, NULL,
-                        "tokenizer: %s", text);
+    return snl_error_at(p->c.diag, code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_TOKENIZER,
+                        NULL, "tokenizer: %s", text);
 }
 
 static SnlStatus open_sessions(SnlEvalProgram *p, int64_t n_threads)
 {
     p->session = SNL_NEW_ARRAY(p->c.arena, SnlrtSession *, (size_t)p->model->n_graphs);
     for (int64_t i = 0; i < p->model->n_graphs; i++) {
-        SnlrtSessionOptions options = {.model = p->model, .weights = p->payload.weights, .graph = i,
-                                       .n_threads = n_threads};
+        SnlrtSessionOptions options = {
+            .model = p->model, .weights = p->payload.weights, .graph = i, .n_threads = n_threads};
         SnlrtError err = {""};
         SnlrtStatus status = snlrt_session_create(&options, &p->session[i], &err);
         SNL_TRY(snl_eval_report(status, &err, p->model->graphs[i].name, p->c.diag));

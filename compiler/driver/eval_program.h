@@ -1,5 +1,5 @@
-/* compiler/driver/eval_program.h -- a program with several plans, compiled and loaded into this process
- * instead of written to a file: what `snlpc eval` measures. */
+/* compiler/driver/eval_program.h -- a program with several plans, compiled and loaded into this
+ * process instead of written to a file: what `snlpc eval` measures. */
 #ifndef SNL_DRIVER_EVAL_PROGRAM_H
 #define SNL_DRIVER_EVAL_PROGRAM_H
 
@@ -17,8 +17,8 @@ typedef struct SnlEvalProgram {
     SnlrtSession **session; /* one for each graph of the model */
 } SnlEvalProgram;
 
-/* Compiles and loads; one session with n_threads threads for each plan. Temporary files are gone when it
- * returns. Close in any case. */
+/* Compiles and loads; one session with n_threads threads for each plan. Temporary files are gone
+ * when it returns. Close in any case. */
 SnlStatus snl_eval_program_open(const SnlCompileOptions *options, int64_t n_threads, SnlDiag *diag,
                                 SnlEvalProgram *out);
 void snl_eval_program_close(SnlEvalProgram *program);

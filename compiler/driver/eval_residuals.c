@@ -1,8 +1,8 @@
 /* compiler/driver/eval_residuals.c -- traces of the evaluator, compared.
  *
- * Three functions run over the same tokens: @forward (the model's own chain: what is right), for fused
- * plans the chain of fused units (what the sweeps converge to), and the planned function with its
- * `newton` ops as the pass left them. */
+ * Three functions run over the same tokens: @forward (the model's own chain: what is right), for
+ * fused plans the chain of fused units (what the sweeps converge to), and the planned function with
+ * its `newton` ops as the pass left them. */
 #include "compiler/driver/eval_residuals.h"
 
 #include "compiler/driver/eval_report.h"
@@ -27,7 +27,7 @@ typedef struct Residuals {
     SnlEval *eval;
     double *ids;
     int64_t n_tokens;
-    double **right; /* state before layer l of the model, l = 0..n_layers */
+    double **right;  /* state before layer l of the model, l = 0..n_layers */
     bool first_plan; /* JSON: no comma yet */
 } Residuals;
 
@@ -44,10 +44,12 @@ typedef struct Tracer {
     Residuals *r;
     WindowErrors *window;
     size_t n_windows;
-    const SnlOp *chain; /* of the function that runs; its states go to `right` or into the last column */
+    const SnlOp
+        *chain; /* of the function that runs; its states go to `right` or into the last column */
 } Tracer;
 
-/* ---- traces ----------------------------------------------------------------------------------------- */
+/* ---- traces
+ * ----------------------------------------------------------------------------------------- */
 
 static double relative_error(const double *found, const double *right, int64_t n)
 {
@@ -59,7 +61,8 @@ static double relative_error(const double *found, const double *right, int64_t n
     return size > 0 ? sqrt(difference / size) : sqrt(difference);
 }
 
-static void keep_state(void *user, const SnlOp *op, int64_t sweep, size_t link, const SnlTensor *value)
+static void keep_state(void *user, const SnlOp *op, int64_t sweep, size_t link,
+                       const SnlTensor *value)
 {
     Tracer *t = user;
     (void)sweep;
@@ -99,9 +102,8 @@ static void compare_chain(void *user, const SnlOp *op, int64_t sweep, size_t lin
     for (size_t i = 0; i < t->n_windows; i++)
         for (size_t j = 0; j < t->window[i].n_units; j++)
             if (t->window[i].after[j] == layers)
-                *error_of(&t->window[i], j, t->window[i].n_sweeps) =
-                    relative_error(value->at, t->r->right[layers],
-                                   snl_type_elems(value->type, value->n_tokens));
+                *error_of(&t->window[i], j, t->window[i].n_sweeps) = relative_error(
+                    value->at, t->r->right[layers], snl_type_elems(value->type, value->n_tokens));
 }
 
 static SnlStatus run_func(Residuals *r, const char *name, SnlEvalTrace *trace, Tracer *tracer)
@@ -127,7 +129,8 @@ static const SnlOp *find_chain(const SnlModule *m, const char *func)
     return op;
 }
 
-/* ---- windows ---------------------------------------------------------------------------------------- */
+/* ---- windows
+ * ---------------------------------------------------------------------------------------- */
 
 static void prepare_window(Residuals *r, const SnlWindow *window, const SnlOp *op, WindowErrors *w)
 {
@@ -135,7 +138,7 @@ static void prepare_window(Residuals *r, const SnlWindow *window, const SnlOp *o
     *w = (WindowErrors){.window = window, .op = op, .n_units = snl_window_units(window)};
     w->n_sweeps = sweeps < (int64_t)w->n_units ? (size_t)sweeps : w->n_units;
     w->after = SNL_NEW_ARRAY(r->arena, int64_t, w->n_units);
-    w->error = SNL_NEW_ARRAY(r->arena, double, w->n_units * (w->n_sweeps + 1));
+    w->error = SNL_NEW_ARRAY(r->arena, double, w->n_units *(w->n_sweeps + 1));
     for (size_t j = 0; j < w->n_units; j++) {
         layers += window->n_chunk ? window->chunk[j] : 1;
         w->after[j] = layers;
@@ -153,7 +156,8 @@ static void prepare_windows(Residuals *r, const SnlMode *mode, const char *func,
         }
 }
 
-/* ---- printing --------------------------------------------------------------------------------------- */
+/* ---- printing
+ * --------------------------------------------------------------------------------------- */
 
 static const char *layers_text(Residuals *r, const WindowErrors *w, size_t unit)
 {
@@ -180,7 +184,8 @@ static void print_json_window(Residuals *r, WindowErrors *w)
 {
     fputs("{\"units\": [", r->out);
     for (size_t j = 0; j < w->n_units; j++) {
-        fprintf(r->out, "%s{\"layers\": \"%s\", \"sweeps\": [", j ? ", " : "", layers_text(r, w, j));
+        fprintf(r->out, "%s{\"layers\": \"%s\", \"sweeps\": [", j ? ", " : "",
+                layers_text(r, w, j));
         for (size_t k = 0; k < w->n_sweeps; k++)
             fprintf(r->out, "%s%.6e", k ? ", " : "", *error_of(w, j, k));
         fputc(']', r->out);
@@ -212,7 +217,8 @@ static void print_plan(Residuals *r, const SnlMode *mode, Tracer *t)
     r->first_plan = false;
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------ */
+/* ---- plans
+ * ------------------------------------------------------------------------------------------ */
 
 static SnlStatus run_passes(Residuals *r, const char *text)
 {
@@ -229,12 +235,13 @@ static SnlStatus one_plan(Residuals *r, const SnlMode *mode, size_t number)
     const char *planned = snl_arena_printf(r->arena, "residuals.plan%zu", number);
     snl_func_clone(forward, units);
     snl_func_clone(forward, planned);
-    SNL_TRY(run_passes(r, snl_arena_printf(r->arena,
-                                           "fuse-layers{func=%s plan=%s},fuse-layers{func=%s plan=%s},"
-                                           "newton{func=%s plan=%s}",
-                                           units, snl_pipeline_quoted(r->arena, mode->text), planned,
-                                           snl_pipeline_quoted(r->arena, mode->text), planned,
-                                           snl_pipeline_quoted(r->arena, mode->text))));
+    SNL_TRY(
+        run_passes(r, snl_arena_printf(r->arena,
+                                       "fuse-layers{func=%s plan=%s},fuse-layers{func=%s plan=%s},"
+                                       "newton{func=%s plan=%s}",
+                                       units, snl_pipeline_quoted(r->arena, mode->text), planned,
+                                       snl_pipeline_quoted(r->arena, mode->text), planned,
+                                       snl_pipeline_quoted(r->arena, mode->text))));
     snl_eval_destroy(r->eval); /* the module has more states and weights now */
     r->eval = snl_eval_create(m, r->model.source, r->diag);
     Tracer t = {.r = r};
@@ -246,7 +253,8 @@ static SnlStatus one_plan(Residuals *r, const SnlMode *mode, size_t number)
     return SNL_OK;
 }
 
-/* ---- the command ------------------------------------------------------------------------------------ */
+/* ---- the command
+ * ------------------------------------------------------------------------------------ */
 
 static SnlStatus encode(Residuals *r, const SnlFile *file, SnlrtIds *out)
 {
@@ -254,8 +262,8 @@ static SnlStatus encode(Residuals *r, const SnlFile *file, SnlrtIds *out)
     size_t nbytes;
     const char *text = NULL;
     SnlrtTokenizer *tokenizer;
-    SNL_TRY(snl_tokenizer_build(r->arena, r->model.tokenizer, r->model.tokenizer_path, r->model.vocab,
-                                r->diag, &blob, &nbytes));
+    SNL_TRY(snl_tokenizer_build(r->arena, r->model.tokenizer, r->model.tokenizer_path,
+                                r->model.vocab, r->diag, &blob, &nbytes));
     if (!blob)
         return snl_error_at(r->diag, SNL_E_UNSUPPORTED, r->model.path,
                             "the model has no tokenizer, so a text means nothing to it");
@@ -265,7 +273,8 @@ static SnlStatus encode(Residuals *r, const SnlFile *file, SnlrtIds *out)
                                       SNLRT_ENCODE_TEMPLATE, out);
     SnlStatus status = SNL_OK;
     if (code != SNLRT_TOKEN_OK)
-        status = snl_error_at(r->diag, SNL_E_FORMAT, r->o->text, "%s", snlrt_tokenizer_error(tokenizer));
+        status =
+            snl_error_at(r->diag, SNL_E_FORMAT, r->o->text, "%s", snlrt_tokenizer_error(tokenizer));
     snlrt_tokenizer_destroy(tokenizer);
     return status;
 }
@@ -312,8 +321,10 @@ static SnlStatus all_plans(Residuals *r)
     if (r->o->json)
         fprintf(r->out, "{\"tokens\": %" PRId64 ", \"plans\": [", r->n_tokens);
     else
-        fprintf(r->out, "relative error of the states after each layer, against the sequential ones; "
-                        "%" PRId64 " tokens\n", r->n_tokens);
+        fprintf(r->out,
+                "relative error of the states after each layer, against the sequential ones; "
+                "%" PRId64 " tokens\n",
+                r->n_tokens);
     for (size_t i = 0; i < r->modes.list.n; i++)
         if (r->modes.list.at[i].plan.windows.n) SNL_TRY(one_plan(r, &r->modes.list.at[i], i));
     if (r->o->json) fputs("]}\n", r->out);
@@ -322,8 +333,8 @@ static SnlStatus all_plans(Residuals *r)
 
 SnlStatus snl_eval_residuals(const SnlResidualOptions *options, FILE *out, SnlDiag *diag)
 {
-    Residuals r = {.o = options, .out = out, .arena = snl_arena_create(), .diag = diag,
-                   .first_plan = true};
+    Residuals r = {
+        .o = options, .out = out, .arena = snl_arena_create(), .diag = diag, .first_plan = true};
     SnlStatus status = all_plans(&r);
     snl_eval_destroy(r.eval);
     if (r.model.module) snl_model_close(&r.model);

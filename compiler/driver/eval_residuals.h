@@ -1,5 +1,5 @@
-/* compiler/driver/eval_residuals.h -- `snlpc eval --residuals`: how the states of a window approach the
- * sequential ones, sweep by sweep. */
+/* compiler/driver/eval_residuals.h -- `snlpc eval --residuals`: how the states of a window approach
+ * the sequential ones, sweep by sweep. */
 #ifndef SNL_DRIVER_EVAL_RESIDUALS_H
 #define SNL_DRIVER_EVAL_RESIDUALS_H
 
@@ -12,9 +12,9 @@ typedef struct SnlResidualOptions {
     bool json;
 } SnlResidualOptions;
 
-/* For every window of every plan, unit and sweep: the norm of (state - sequential state) over that of the
- * sequential state, over all tokens; states of the reference evaluator, in double precision, from the
- * `newton` op itself. */
+/* For every window of every plan, unit and sweep: the norm of (state - sequential state) over that
+ * of the sequential state, over all tokens; states of the reference evaluator, in double precision,
+ * from the `newton` op itself. */
 SnlStatus snl_eval_residuals(const SnlResidualOptions *options, FILE *out, SnlDiag *diag);
 
 #endif

@@ -1,9 +1,9 @@
-/* compiler/driver/eval_score.c -- what the plans make of a text: perplexity, divergence, agreement, and
- * greedy continuations.
+/* compiler/driver/eval_score.c -- what the plans make of a text: perplexity, divergence, agreement,
+ * and greedy continuations.
  *
- * All graphs go through the text together, a block at a time, so that the sequential logits of one block
- * are all that is kept. Default caches give every split of a text the same result; graphs with a prompt
- * function of their own (prefill=seq) go token by token, as in generation. */
+ * All graphs go through the text together, a block at a time, so that the sequential logits of one
+ * block are all that is kept. Default caches give every split of a text the same result; graphs
+ * with a prompt function of their own (prefill=seq) go token by token, as in generation. */
 #include "compiler/driver/eval_measure.h"
 
 #include "compiler/driver/progress.h"
@@ -16,7 +16,8 @@
 
 enum { BLOCK = 64, GREEDY_PROMPT = 32 };
 
-/* ---- the text --------------------------------------------------------------------------------------- */
+/* ---- the text
+ * --------------------------------------------------------------------------------------- */
 
 static SnlStatus encode(const SnlEvalProgram *p, const char *path, const char *text, size_t n,
                         unsigned flags, SnlrtIds *out)
@@ -57,7 +58,8 @@ void snl_eval_text_deinit(SnlEvalText *text)
     snlrt_ids_deinit(&text->ids);
 }
 
-/* ---- rows of logits --------------------------------------------------------------------------------- */
+/* ---- rows of logits
+ * --------------------------------------------------------------------------------- */
 
 /* ln of the sum of exponentials. */
 static double log_sum(const float *row, int64_t n)
@@ -80,7 +82,8 @@ static double divergence(const float *a, const float *b, double log_a, double lo
     return sum;
 }
 
-/* ---- windows ---------------------------------------------------------------------------------------- */
+/* ---- windows
+ * ---------------------------------------------------------------------------------------- */
 
 typedef struct Scorer {
     const SnlEvalProgram *p;
@@ -144,8 +147,8 @@ static SnlStatus score_window(Scorer *s)
     return SNL_OK;
 }
 
-/* Windows of the context's size, the beginning token in the place of each one's first; the last one is
- * left out when the text does not fill it, unless it is the only one (as --ppl does). */
+/* Windows of the context's size, the beginning token in the place of each one's first; the last one
+ * is left out when the text does not fill it, unless it is the only one (as --ppl does). */
 static SnlStatus score_windows(Scorer *s, const SnlEvalText *text, bool skip_half)
 {
     int64_t context = snlrt_session_context(s->p->session[0]), n = (int64_t)text->ids.n;
@@ -167,7 +170,8 @@ static SnlStatus score_windows(Scorer *s, const SnlEvalText *text, bool skip_hal
 SnlStatus snl_eval_score(const SnlEvalProgram *p, const SnlEvalText *text, bool skip_half,
                          SnlEvalResult *results)
 {
-    Scorer s = {.p = p, .vocab = p->model->vocab, .n_graphs = p->model->n_graphs, .results = results};
+    Scorer s = {
+        .p = p, .vocab = p->model->vocab, .n_graphs = p->model->n_graphs, .results = results};
     s.window = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)snlrt_session_context(p->session[0]));
     s.sequential = SNL_NEW_ARRAY(p->c.arena, float, (size_t)(BLOCK * s.vocab));
     s.log_sums = SNL_NEW_ARRAY(p->c.arena, double, BLOCK);
@@ -175,7 +179,8 @@ SnlStatus snl_eval_score(const SnlEvalProgram *p, const SnlEvalText *text, bool 
     return score_windows(&s, text, skip_half);
 }
 
-/* ---- greedy texts ----------------------------------------------------------------------------------- */
+/* ---- greedy texts
+ * ----------------------------------------------------------------------------------- */
 
 typedef struct Greedy {
     const SnlEvalProgram *p;
@@ -214,7 +219,8 @@ static void fill_prompt(Greedy *y, const SnlEvalText *text, int64_t at)
 SnlStatus snl_eval_greedy(const SnlEvalProgram *p, const SnlEvalText *text, int64_t n_prompts,
                           int64_t length, SnlEvalResult *results)
 {
-    int64_t context = snlrt_session_context(p->session[0]), n = (int64_t)text->ids.n - text->n_begin;
+    int64_t context = snlrt_session_context(p->session[0]),
+            n = (int64_t)text->ids.n - text->n_begin;
     int64_t own = n < GREEDY_PROMPT ? n : GREEDY_PROMPT;
     if (own > context / 2 - text->n_begin) own = context / 2 - text->n_begin;
     if (own < 1) own = 1;

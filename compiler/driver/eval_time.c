@@ -1,5 +1,6 @@
-/* compiler/driver/eval_time.c -- how long plans take, side by side: every round runs each graph once, so
- * that what the machine does meanwhile meets all of them; the median of the rounds counts. */
+/* compiler/driver/eval_time.c -- how long plans take, side by side: every round runs each graph
+ * once, so that what the machine does meanwhile meets all of them; the median of the rounds counts.
+ */
 #include "compiler/driver/eval_measure.h"
 
 #include "compiler/driver/progress.h"
@@ -34,7 +35,8 @@ static void let_others_sleep(void)
 static SnlrtStatus run(Timer *t, int64_t g, int64_t n, unsigned flags, SnlrtError *err)
 {
     SnlrtSession *session = t->p->session[g];
-    return snlrt_session_run(session, t->ids + snlrt_session_pos(session), n, flags, NULL, NULL, err);
+    return snlrt_session_run(session, t->ids + snlrt_session_pos(session), n, flags, NULL, NULL,
+                             err);
 }
 
 /* The same tokens for every graph: those of the text. */

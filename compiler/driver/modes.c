@@ -3,13 +3,20 @@
 
 #include <string.h>
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names
+ * ---------------------------------------------------------------------------------------- */
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-static bool is_name_char(char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '_'; }
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+static bool is_name_char(char c)
+{
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '_';
+}
 
-/* Length of the NAME of "NAME=PLAN"; 0: there is none. (A plan begins with seq, nINT or [, and none of
- * these is followed by '='.) */
+/* Length of the NAME of "NAME=PLAN"; 0: there is none. (A plan begins with seq, nINT or [, and none
+ * of these is followed by '='.) */
 static size_t name_length(const char *text)
 {
     size_t n = 0;
@@ -36,15 +43,16 @@ static SnlStatus check_name(const SnlModes *modes, const char *name, SnlDiag *di
 {
     if (strlen(name) > SNL_MODE_NAME_MAX)
         return snl_error_at(diag, SNL_E_USAGE, "--plan",
-                            "mode '%.40s...': found a name of %zu characters, wanted at most %d", name,
-                            strlen(name), (int)SNL_MODE_NAME_MAX);
+                            "mode '%.40s...': found a name of %zu characters, wanted at most %d",
+                            name, strlen(name), (int)SNL_MODE_NAME_MAX);
     if (is_reserved(name))
         return snl_error_at(diag, SNL_E_USAGE, "--plan",
                             "a mode cannot be called '%s': this is what parts of a mode are called",
                             name);
     if (find_mode(modes, name))
         return snl_error_at(diag, SNL_E_USAGE, "--plan",
-                            "two modes are called '%s': name them, as in --plan fast='n8 K1'", name);
+                            "two modes are called '%s': name them, as in --plan fast='n8 K1'",
+                            name);
     return SNL_OK;
 }
 
@@ -57,7 +65,8 @@ static const char *default_name(SnlArena *arena, const SnlModes *modes, const Sn
     return name;
 }
 
-/* ---- plans ---------------------------------------------------------------------------------------- */
+/* ---- plans
+ * ---------------------------------------------------------------------------------------- */
 
 static SnlStatus parse_plan(SnlArena *arena, const char *text, SnlDiag *diag, SnlModes *modes)
 {
@@ -87,10 +96,10 @@ static SnlStatus unknown_mode(SnlArena *arena, const SnlModes *modes, const char
 {
     const char *names = find_mode(modes, "seq") ? "" : "seq";
     for (size_t i = 0; i < modes->list.n; i++)
-        names = snl_arena_printf(arena, "%s%s%s", names, *names ? ", " : "",
-                                 modes->list.at[i].name);
-    return snl_error_at(diag, SNL_E_USAGE, "--modes",
-                        "found '%s', wanted some of: %s%s", name, names,
+        names =
+            snl_arena_printf(arena, "%s%s%s", names, *names ? ", " : "", modes->list.at[i].name);
+    return snl_error_at(diag, SNL_E_USAGE, "--modes", "found '%s', wanted some of: %s%s", name,
+                        names,
                         modes->list.n == 1 && modes->list.at[0].plan.windows.n == 0
                             ? " (add a plan: --plan 'n8 K1')"
                             : "");
@@ -146,7 +155,8 @@ SnlStatus snl_modes_parse(SnlArena *arena, const SnlModeArgs *args, SnlDiag *dia
     return SNL_OK;
 }
 
-/* ---- functions ------------------------------------------------------------------------------------ */
+/* ---- functions
+ * ------------------------------------------------------------------------------------ */
 
 SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlDiag *diag)
 {
@@ -168,9 +178,10 @@ static SnlStatus check_free(const SnlModule *m, const SnlMode *mode, SnlArena *a
     for (size_t i = is_forward ? 1 : 0; i < sizeof suffix / sizeof *suffix; i++) {
         const char *name = snl_arena_printf(arena, "%s%s", mode->func, suffix[i]);
         if (snl_module_find_func(m, name))
-            return snl_error_at(diag, SNL_E_NAME, "--plan",
-                                "mode '%s' needs the function name '@%s', which the model has already",
-                                mode->name, name);
+            return snl_error_at(
+                diag, SNL_E_NAME, "--plan",
+                "mode '%s' needs the function name '@%s', which the model has already", mode->name,
+                name);
     }
     return SNL_OK;
 }

@@ -1,5 +1,5 @@
-/* compiler/driver/modes.h -- the graphs of one program: the plans that the user gave, their names, and
- * the function of the module that each becomes.
+/* compiler/driver/modes.h -- the graphs of one program: the plans that the user gave, their names,
+ * and the function of the module that each becomes.
  *
  * A program has one mode per plan; all of them read the same weights. The first plan given is the
  * default mode and stays `@forward`; every other mode is a copy of it, `@forward.NAME`. */
@@ -17,7 +17,7 @@ typedef struct SnlModeArgs {
 } SnlModeArgs;
 
 typedef struct SnlMode {
-    const char *name;   /* what --mode takes */
+    const char *name; /* what --mode takes */
     SnlPlan plan;
     const char *text;   /* the plan, canonical */
     const char *func;   /* its function: "forward", "forward.seq" */
@@ -28,7 +28,8 @@ typedef struct SnlModes {
     SnlVec(SnlMode) list; /* list.at[0]: the default */
 } SnlModes;
 
-/* Parses the plans and gives every mode its name: NAME, or "seq" for the plan seq, or "snlp", "snlp2",
+/* Parses the plans and gives every mode its name: NAME, or "seq" for the plan seq, or "snlp",
+ * "snlp2",
  * ... Names are unique. `seq` may be asked for in `modes` without a plan. Knows no model yet. */
 SnlStatus snl_modes_parse(SnlArena *arena, const SnlModeArgs *args, SnlDiag *diag, SnlModes *out);
 /* Fits every plan to the chain of @forward: says why one does not fit. */

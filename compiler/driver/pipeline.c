@@ -6,12 +6,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const format_text[] = {[SNL_WEIGHTS_SOURCE] = "source",
-                                          [SNL_WEIGHTS_F32] = "f32",
-                                          [SNL_WEIGHTS_BF16] = "bf16",
-                                          [SNL_WEIGHTS_F16] = "f16",
-                                          [SNL_WEIGHTS_Q8_0] = "q8_0",
-                                          [SNL_WEIGHTS_Q4_0] = "q4_0"};
+static const char *const format_text[] = {
+    [SNL_WEIGHTS_SOURCE] = "source", [SNL_WEIGHTS_F32] = "f32",   [SNL_WEIGHTS_BF16] = "bf16",
+    [SNL_WEIGHTS_F16] = "f16",       [SNL_WEIGHTS_Q8_0] = "q8_0", [SNL_WEIGHTS_Q4_0] = "q4_0"};
 
 bool snl_weight_format_find(const char *text, SnlWeightFormat *out)
 {
@@ -23,7 +20,10 @@ bool snl_weight_format_find(const char *text, SnlWeightFormat *out)
     return false;
 }
 
-const char *snl_weight_format_text(SnlWeightFormat format) { return format_text[format]; }
+const char *snl_weight_format_text(SnlWeightFormat format)
+{
+    return format_text[format];
+}
 
 const char *snl_pipeline_quoted(SnlArena *arena, const char *text)
 {
@@ -53,7 +53,8 @@ static const char *windows_text(SnlArena *arena, const SnlModes *modes)
         if (mode->plan.windows.n == 0) continue;
         const char *plan = snl_pipeline_quoted(arena, mode->text);
         if (has_chunks(&mode->plan))
-            text = snl_arena_printf(arena, "%sfuse-layers{func=%s plan=%s},", text, mode->func, plan);
+            text =
+                snl_arena_printf(arena, "%sfuse-layers{func=%s plan=%s},", text, mode->func, plan);
         text = snl_arena_printf(arena, "%snewton{func=%s plan=%s},", text, mode->func, plan);
     }
     return *text ? snl_arena_printf(arena, "%slower-newton,", text) : "";
@@ -86,10 +87,10 @@ static const char *all_shapes_text(SnlArena *arena, const SnlPipelineSpec *spec)
 char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
 {
     const char *windows = windows_text(arena, spec->modes);
-    const char *weights = spec->weights == SNL_WEIGHTS_SOURCE
-                              ? ""
-                              : snl_arena_printf(arena, "{weights=%s}",
-                                                 snl_weight_format_text(spec->weights));
+    const char *weights =
+        spec->weights == SNL_WEIGHTS_SOURCE
+            ? ""
+            : snl_arena_printf(arena, "{weights=%s}", snl_weight_format_text(spec->weights));
     const char *redzone =
         spec->redzone ? snl_arena_printf(arena, "{redzone=%" PRId64 "}", spec->redzone) : "";
     return snl_arena_printf(arena,
@@ -100,22 +101,33 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
                             all_shapes_text(arena, spec), redzone);
 }
 
-/* ---- options ------------------------------------------------------------------------------------ */
+/* ---- options ------------------------------------------------------------------------------------
+ */
 
-enum { OPT_PIPELINE = 0x1000, OPT_AFTER, OPT_BEFORE, OPT_DUMP, OPT_VERIFY, OPT_NO_VERIFY, OPT_CHECK,
-       OPT_TIMING };
+enum {
+    OPT_PIPELINE = 0x1000,
+    OPT_AFTER,
+    OPT_BEFORE,
+    OPT_DUMP,
+    OPT_VERIFY,
+    OPT_NO_VERIFY,
+    OPT_CHECK,
+    OPT_TIMING
+};
 
 static const struct argp_option pipeline_options[] = {
     {NULL, 0, NULL, 0, "Passes:", 50},
     {"pipeline", OPT_PIPELINE, "TEXT", 0,
      "Run these passes, in this order, instead of the usual ones: NAME{OPTION=VALUE ...},NAME,... "
-     "The empty text runs none", 50},
+     "The empty text runs none",
+     50},
     {"print-ir-after", OPT_AFTER, "PASSES", 0,
      "Print the IR after these passes (names with commas between, or all) to stderr", 50},
     {"print-ir-before", OPT_BEFORE, "PASSES", 0, "The same, before them", 50},
     {"dump-dir", OPT_DUMP, "DIR", 0,
      "Write the IR after each pass to a numbered file in DIR; with --print-ir-after and "
-     "--print-ir-before, only what they ask for", 50},
+     "--print-ir-before, only what they ask for",
+     50},
     {"verify-each", OPT_VERIFY, NULL, 0,
      "Verify the IR after every pass (the default in debug builds)", 50},
     {"no-verify", OPT_NO_VERIFY, NULL, 0, "Do not", 50},
@@ -139,20 +151,35 @@ static error_t parse_pipeline_option(int key, char *arg, struct argp_state *stat
 {
     SnlPipelineArgs *args = state->input;
     switch (key) {
-    case OPT_PIPELINE: args->text = arg; return 0;
-    case OPT_AFTER: args->options.print_after = arg; return 0;
-    case OPT_BEFORE: args->options.print_before = arg; return 0;
-    case OPT_DUMP: args->options.dump_dir = arg; return 0;
-    case OPT_VERIFY: args->options.verify_each = true; return 0;
-    case OPT_NO_VERIFY: args->options.verify_each = false; return 0;
+    case OPT_PIPELINE:
+        args->text = arg;
+        return 0;
+    case OPT_AFTER:
+        args->options.print_after = arg;
+        return 0;
+    case OPT_BEFORE:
+        args->options.print_before = arg;
+        return 0;
+    case OPT_DUMP:
+        args->options.dump_dir = arg;
+        return 0;
+    case OPT_VERIFY:
+        args->options.verify_each = true;
+        return 0;
+    case OPT_NO_VERIFY:
+        args->options.verify_each = false;
+        return 0;
     case OPT_CHECK:
         args->options.check_each = true;
         if (arg)
             args->options.check_seed =
                 (uint64_t)snl_arg_int(state, "--check-each", arg, 0, INT64_MAX);
         return 0;
-    case OPT_TIMING: args->options.timing = true; return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    case OPT_TIMING:
+        args->options.timing = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
 }
 

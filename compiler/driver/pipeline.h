@@ -9,8 +9,14 @@
 #include <argp.h>
 
 /* Formats that --weights takes. */
-typedef enum SnlWeightFormat { SNL_WEIGHTS_SOURCE, SNL_WEIGHTS_F32, SNL_WEIGHTS_BF16,
-                               SNL_WEIGHTS_F16, SNL_WEIGHTS_Q8_0, SNL_WEIGHTS_Q4_0 } SnlWeightFormat;
+typedef enum SnlWeightFormat {
+    SNL_WEIGHTS_SOURCE,
+    SNL_WEIGHTS_F32,
+    SNL_WEIGHTS_BF16,
+    SNL_WEIGHTS_F16,
+    SNL_WEIGHTS_Q8_0,
+    SNL_WEIGHTS_Q4_0
+} SnlWeightFormat;
 bool snl_weight_format_find(const char *text, SnlWeightFormat *out);
 const char *snl_weight_format_text(SnlWeightFormat format);
 
@@ -19,9 +25,9 @@ typedef struct SnlPipelineSpec {
     SnlWeightFormat weights;
     const char *func;      /* NULL: "forward"; only without modes */
     const SnlModes *modes; /* NULL: the function alone, sequential */
-    int64_t block;    /* most tokens of a prefill call; 0: the schedule pass's default */
-    bool tail;        /* prefill gives only the asked-for rows of result 0 */
-    int64_t redzone;  /* bytes behind each buffer that an address sanitizer watches; 0: none */
+    int64_t block;         /* most tokens of a prefill call; 0: the schedule pass's default */
+    bool tail;             /* prefill gives only the asked-for rows of result 0 */
+    int64_t redzone;       /* bytes behind each buffer that an address sanitizer watches; 0: none */
 } SnlPipelineSpec;
 
 /* From the sequential IR to scheduled functions with every buffer in its place: `<func>.decode` and

@@ -6,7 +6,8 @@
 
 enum { MODEL_THREADS = 2 }; /* the cost model's */
 
-/* ---- texts ---------------------------------------------------------------------------------------- */
+/* ---- texts
+ * ---------------------------------------------------------------------------------------- */
 
 static bool has_note(const SnlAttrValue *notes, const char *note)
 {
@@ -96,13 +97,14 @@ const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, siz
         }
         sum += size[i];
         if (first)
-            terms = snl_arena_printf(arena, "%s%s%" PRId64 " of %s", terms, *terms ? " + " : "", count,
-                                     snl_bytes_text(arena, size[i]));
+            terms = snl_arena_printf(arena, "%s%s%" PRId64 " of %s", terms, *terms ? " + " : "",
+                                     count, snl_bytes_text(arena, size[i]));
     }
     return snl_arena_printf(arena, "%s (%s)", snl_bytes_text(arena, sum), terms);
 }
 
-/* ---- one mode ------------------------------------------------------------------------------------- */
+/* ---- one mode
+ * ------------------------------------------------------------------------------------- */
 
 typedef struct Printer {
     FILE *out;
@@ -116,15 +118,17 @@ typedef struct Printer {
 static void print_counts(const Printer *p, size_t i)
 {
     const SnlPlanCounts *n = &p->c->counts[i];
+    const SnlPlan *plan = &p->c->modes.list.at[i].plan;
     if (!n->layers) return;
-    if (p->c->modes.list.at[i].plan.windows.n == 0) {
+    if (plan->windows.n == 0) {
         fprintf(p->out, "    steps    %" PRId64 " layers, one after the other\n", n->layers);
         return;
     }
     fprintf(p->out,
             "    steps    %" PRId64 " one after the other (sequential: %" PRId64 "), %" PRId64
-            " layer evaluations per token (%.2f x sequential)\n",
-            n->steps, n->layers, n->layer_evals, (double)n->layer_evals / (double)n->layers);
+            " layer evaluations per token (%.2f x sequential)%s\n",
+            n->steps, n->layers, n->layer_evals, (double)n->layer_evals / (double)n->layers,
+            plan->kv_corrected ? ", then keys and values of the window once more" : "");
 }
 
 static void print_step(const Printer *p, const SnlGraphSpec *graph, const SnlStepCost *cost)
@@ -134,12 +138,15 @@ static void print_step(const Printer *p, const SnlGraphSpec *graph, const SnlSte
     fprintf(p->out, "    barriers %" PRId64 " per decoded token", cost->barriers);
     if (p->has_sequential && p->sequential.barriers != cost->barriers)
         fprintf(p->out, " (sequential: %" PRId64 ")", p->sequential.barriers);
-    fprintf(p->out, ", imbalance %.1f %% on %d threads; %" PRId64 " per prefill block of %" PRId64 "\n",
+    fprintf(p->out,
+            ", imbalance %.1f %% on %d threads; %" PRId64 " per prefill block of %" PRId64 "\n",
             100.0 * cost->imbalance, (int)MODEL_THREADS, stages > 0 ? stages - 1 : 0, block);
     fprintf(p->out,
-            "    per token %s of weights, up to %s of caches; %.2f MFLOP, up to %.2f more in attention\n",
-            snl_bytes_text(p->arena, cost->weight_bytes), snl_bytes_text(p->arena, cost->cache_bytes),
-            (double)cost->flops * 1e-6, (double)cost->attention_flops * 1e-6);
+            "    per token %s of weights, up to %s of caches; %.2f MFLOP, up to %.2f more in "
+            "attention\n",
+            snl_bytes_text(p->arena, cost->weight_bytes),
+            snl_bytes_text(p->arena, cost->cache_bytes), (double)cost->flops * 1e-6,
+            (double)cost->attention_flops * 1e-6);
 }
 
 /* "wins 1.20x" and why. Modelled: the words say so. */
@@ -152,7 +159,8 @@ static void print_verdict(const Printer *p, const SnlStepCost *cost)
     double waiting = (double)(seq->barriers - cost->barriers) * model.barrier_seconds;
     double ratio = after > 0 ? before / after : 1.0;
     const char *word = ratio > 1.02 ? "wins" : ratio < 0.98 ? "loses" : "makes little difference:";
-    fprintf(p->out, "    modelled %s %.2fx against sequential: barriers %s %.1f us of %.1f us per token",
+    fprintf(p->out,
+            "    modelled %s %.2fx against sequential: barriers %s %.1f us of %.1f us per token",
             word, ratio, waiting >= 0 ? "save" : "add", 1e6 * (waiting < 0 ? -waiting : waiting),
             1e6 * before);
     double change = after - before + waiting; /* what is not barriers is bytes */
@@ -179,7 +187,8 @@ static void print_mode(const Printer *p, size_t i)
     if (p->c->modes.list.at[i].plan.windows.n && p->has_sequential) print_verdict(p, &cost);
 }
 
-/* ---- the program ---------------------------------------------------------------------------------- */
+/* ---- the program
+ * ---------------------------------------------------------------------------------- */
 
 static void find_sequential(Printer *p)
 {
@@ -199,8 +208,9 @@ void snl_summary_print(FILE *out, const SnlSummary *s)
     find_sequential(&p);
     fprintf(out, "%s: %s, %" PRId64 " parameters, context %" PRId64 "\n", s->path, c->spec.family,
             c->spec.n_params, c->spec.context);
-    fprintf(out, "  size       program %s, weights %s (%s), ", snl_bytes_text(p.arena, s->program_bytes),
-            snl_bytes_text(p.arena, c->payload.nbytes), c->spec.weight_format);
+    fprintf(out, "  size       program %s, weights %s (%s), ",
+            snl_bytes_text(p.arena, s->program_bytes), snl_bytes_text(p.arena, c->payload.nbytes),
+            c->spec.weight_format);
     if (c->tokenizer_nbytes)
         fprintf(out, "tokenizer %s\n", snl_bytes_text(p.arena, (int64_t)c->tokenizer_nbytes));
     else

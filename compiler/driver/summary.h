@@ -18,7 +18,8 @@ typedef struct SnlSummary {
     const SnlCompilation *compilation;
     const char *path;
     int64_t program_bytes; /* without the payload */
-    const SnlStepCost *sequential; /* of the sequential graph, when no mode is it; NULL: not known */
+    const SnlStepCost
+        *sequential; /* of the sequential graph, when no mode is it; NULL: not known */
     double seconds;
 } SnlSummary;
 void snl_summary_print(FILE *out, const SnlSummary *summary);

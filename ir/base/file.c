@@ -24,7 +24,8 @@ static SnlStatus machine_error(SnlDiag *diag, const char *path, const char *what
 /* Opens for reading; a directory is refused here because its error would otherwise come late. */
 static SnlStatus open_input(const char *path, SnlDiag *diag, int *out_fd, struct stat *out_stat)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Without O_NONBLOCK a named pipe would be waited for before it can be refused. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return machine_error(diag, path, "cannot open", errno);
     SnlStatus status = SNL_OK;
     if (fstat(fd, out_stat) != 0)

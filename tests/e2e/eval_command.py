@@ -49,6 +49,21 @@ def perplexity_is_the_programs_own():
                   f"{found['scored']} scored in {found['windows']} windows, wanted {wanted}")
 
 
+def a_tokenizer_with_a_beginning_token():
+    model, text = SHARED / "models" / "stories260K", SHARED / "corpus" / "tinystories_sample.txt"
+    if not model.is_dir() or not text.is_file():
+        return f"skipped: no model at {model}"
+    short = SCRATCH / "stories.txt"
+    short.write_bytes(text.read_bytes()[:4000])
+    found = evaluate("--no-time", "--context", "128", text=short, plans=["[1:3] K1"], model=model)
+    program = compile_model(model, "stories", "--cpu", "native", "--context", "128", "--plan", "seq", "--plan",
+                            "[1:3] K1")
+    for plan in found["plans"]:
+        done = run([program, "--ppl", short, "--json", "-t", "1", "--mode", plan["name"]])
+        near(plan["plan"], plan["perplexity"], json.loads(done.stdout)["perplexity"], 1e-4)
+    check(found["plans"][0]["greedy_match"] == found["plans"][0]["greedy_length"] > 0, str(found["plans"][0]))
+
+
 def exact_plans_lose_nothing():
     found = evaluate("--no-time", "--tokens", "600", "--greedy", "40", "--prompts", "2",
                      plans=["n4 K=exact", "[2:6] K4 damping=0.5", "n12 K1"])
@@ -113,6 +128,14 @@ def bad_input_is_refused():
     short = SCRATCH / "short"
     short.write_text("x")
     fails(1, "found 1 tokens, too few to score one", text=short)
+
+
+def help_is_there():
+    check(b"\n  eval " in run([SNLPC, "--help"]).stdout, "snlpc --help does not list eval")
+    done = run([SNLPC, "eval", "--help"])
+    for word in (b"--residuals", b"--plan", b"--ppl-skip-half", b"n8 K=exact", b"Exit status"):
+        check(word in done.stdout, f"no {word} in the help")
+    check(done.stderr == b"", "help on stderr")
 
 
 def nothing_stays_behind():
@@ -183,6 +206,6 @@ def the_examples_table():
 
 
 if __name__ == "__main__":
-    main([perplexity_is_the_programs_own, exact_plans_lose_nothing, times_and_table,
-          residuals_obey_the_exactness_law, bad_input_is_refused, nothing_stays_behind,
+    main([perplexity_is_the_programs_own, a_tokenizer_with_a_beginning_token, exact_plans_lose_nothing, times_and_table,
+          residuals_obey_the_exactness_law, bad_input_is_refused, help_is_there, nothing_stays_behind,
           a_terminal_sees_progress, the_examples_table])

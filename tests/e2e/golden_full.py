@@ -11,6 +11,6 @@ import program  # noqa: E402
 root = program.SHARED / "golden"
 if not root.is_dir():
     program.skip(f"the reference set is not at {root} (SNL_SHARED says where)")
-folders = [root / name for name in program.MODELS]
-folders += [folder for folder in sorted((root / "own").glob("*")) if (folder / "cases.json").is_file()]
-program.main([(str(folder.relative_to(root)), golden_program.check_folder, folder) for folder in folders])
+own = [folder for folder in sorted((root / "own").glob("*")) if (folder / "cases.json").is_file()]
+program.main([(name, golden_program.check_folder, root / name) for name in program.MODELS] +
+             [(f"own/{folder.name}", golden_program.check_folder, folder, False, 3) for folder in own])

@@ -77,7 +77,7 @@ def threads():
 
 
 def reproducible():
-    a = compile_model(DATA / "nanochat-mhc", "once").read_bytes()
+    a = compile_model(DATA / "nanochat-mhc", "once", levels=True).read_bytes()
     other = folder("another-folder")
     run([SNLPC, "compile", DATA / "nanochat-mhc", "-o", "twice", "-q"], cwd=other,
         env=os.environ | {"TMPDIR": str(other)})

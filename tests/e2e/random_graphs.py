@@ -31,8 +31,9 @@ def graph(seed):
     compare = [SNLPC, "run", path, "forward", "--compare", "--verify-each", "--limit", LIMIT]
     run([*compare, "--repeat", "4"])
     run([*compare, "--tokens", "5", "--block", "13", "--repeat", "3"])
-    # Rounded weights, and nothing rewritten: folding would round other numbers than the evaluator's.
     weights = rng.choice(["f32", "bf16", "f16"])
+    run([*compare, "--tokens", "13", "--repeat", "3", "--weights", weights])
+    # Nothing rewritten.
     run([*compare, "--tokens", "13", "--repeat", "3", "--weights", weights, "--pipeline",
          f"pack{{weights={weights}}},dce,shapes{{func=forward block=13 tail=false}},schedule,plan-memory"])
     ids = [rng.randrange(made.vocab) for _ in range(31)]

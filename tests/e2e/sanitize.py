@@ -23,13 +23,15 @@ ATTEMPTS = 20
 
 def works_here():
     """A sanitized program needs clang's runtimes to link, and an address space they can live in."""
-    program = SCRATCH / "probe"
-    done = run([SNLPC, "compile", DATA / "llama", "-o", program, "-q", "--sanitize", "thread"], code=None)
-    if done.returncode:
-        skip(f"programs with a sanitizer do not link here: {done.stderr.decode().strip()}")
-    done = run([program, "--help"], code=None)
-    if b"FATAL: ThreadSanitizer" in done.stderr:
-        skip(f"the thread sanitizer does not run here: {done.stderr.decode().splitlines()[0]}")
+    for kind in "address", "thread":
+        program = SCRATCH / "probe"
+        done = run([SNLPC, "compile", DATA / "llama", "-o", program, "-q", "--cpu", "native", "--sanitize", kind],
+                   code=None)
+        if done.returncode:
+            skip(f"programs with a sanitizer do not link here: {done.stderr.decode().strip()}")
+        done = run([program, "--help"], code=None)
+        if done.returncode:
+            skip(f"the {kind} sanitizer does not run here: {done.stderr.decode().strip()}")
 
 
 def run_all(program, ids, n=6, threads="2"):

@@ -1,10 +1,11 @@
 """One folder of reference cases through the compiled program: the sequential model.
 
 Logits of every position (blocks of 1, of numbers that do not divide T, the compiled one; one thread and
-two), the chain's states, and the greedy generations token for token.
+two; every level of code that the machine runs), the chain's states, and the greedy generations token for
+token.
 """
 from program import (LOGITS_LIMIT, STATES_LIMIT, SCRATCH, Golden, check, close, compile_model, generate,
-                     logits, numbers, read_tensors)
+                     levels_here, logits, numbers, read_tensors)
 
 
 def wanted_state(golden, name):
@@ -32,13 +33,13 @@ def check_states(golden, program, ids, *options):
     return worst
 
 
-def check_seq(golden, program, case, blocks):
+def check_seq(golden, program, case, blocks, level=None):
     ids = golden.ids(case, "tokens")
     wanted = golden.tensor(case["logits"])
     worst = 0.0
     for options in blocks:
-        found = numbers(logits(program, ids, *options))
-        worst = max(worst, close(f"{golden.name}: {case['key']} {' '.join(options)}", found, wanted,
+        found = numbers(logits(program, ids, *options, level=level))
+        worst = max(worst, close(f"{golden.name}: {case['key']} {level or ''} {' '.join(options)}", found, wanted,
                                  LOGITS_LIMIT))
     return worst
 
@@ -57,22 +58,36 @@ def check_generation(golden, program, case):
           golden.tensor(case["logits"]), LOGITS_LIMIT)
 
 
-def check_folder(folder):
+BLOCKS = [("-t", "1"), ("-t", "1", "--block", "1"), ("-t", "2", "--block", "7"), ("-t", "2", "--block", "1"),
+          ("-t", "1", "--block", "5"), ("-t", "3")]
+
+
+def check_levels(golden, case):
+    program = compile_model(golden.model, golden.name + "-levels", levels=True)
+    names = levels_here(program)
+    for name in names:
+        check_seq(golden, program, case, BLOCKS[1:3], level=name)
+    return names
+
+
+def check_folder(folder, levels=False, n_blocks=len(BLOCKS)):
+    """`levels`: the code of each level too. `n_blocks`: how many ways to divide the prompt."""
     golden = Golden(folder)
-    program = compile_model(golden.model, golden.name)
-    with_states = compile_model(golden.model, golden.name + "-states", "--keep-states")
     seq = golden.cases["seq"]
-    T = len(golden.ids(seq, "tokens"))
-    blocks = [("-t", "1"), ("-t", "2"), ("-t", "1", "--block", "1"), ("-t", "2", "--block", "1"),
-              ("-t", "2", "--block", "7"), ("-t", "1", "--block", "5"), ("-t", "3", "--block", str(T - 1))]
-    worst = check_seq(golden, program, seq, blocks)
-    worst = max(worst, check_seq(golden, with_states, seq, blocks[2:5]))
+    program = compile_model(golden.model, golden.name, "--keep-states")
+    worst = check_seq(golden, program, seq, BLOCKS[:n_blocks])
     note = f"logits within {worst:.1e}"
     if any(name.startswith("h.") for name in golden.expected):
         ids = golden.ids(seq, "tokens")
-        states = max(check_states(golden, with_states, ids, "--block", block) for block in ("1", "7", "64"))
+        states = max(check_states(golden, program, ids, "--block", block) for block in ("1", "7", "64"))
         note += f", states within {states:.1e}"
+    if levels:
+        note += f", levels {' '.join(check_levels(golden, seq))}"
     generations = [case for key, case in golden.cases.items() if key.startswith("ar_seq")]
+    if generations:
+        # As users compile it: only the wanted rows of the prompt's last block are computed to the end.
+        program = compile_model(golden.model, golden.name)
+        check_seq(golden, program, seq, BLOCKS[2:3])
     for case in generations:
         check_generation(golden, program, case)
     return note + f", {len(generations)} generations equal"

@@ -68,9 +68,12 @@ def run(argv, code=0, timeout=120, **options):
     return done
 
 
-def compile_model(model, name, *options, code=0):
-    """The path of the program (in the scratch folder)."""
+def compile_model(model, name, *options, code=0, levels=False):
+    """The path of the program (in the scratch folder). Code for this machine only, which compiles fastest,
+    unless `levels` wants the usual several."""
     path = SCRATCH / name
+    if not levels and "--cpu" not in options:
+        options = ("--cpu", "native", *options)
     run([SNLPC, "compile", model, "-o", path, "-q", *options], code=code)
     return path
 
@@ -79,19 +82,29 @@ def ids_text(ids):
     return " ".join(map(str, ids))
 
 
-def generate(program, prompt, n, *options):
+def generate(program, prompt, n, *options, level=None):
     """The ids that the program generates after the prompt's ids."""
-    done = run([program, "--ids", ids_text(prompt), "-n", n, "--ignore-eos", *options])
+    environment = os.environ | ({"SNL_LEVEL": level} if level else {})
+    done = run([program, "--ids", ids_text(prompt), "-n", n, "--ignore-eos", *options], env=environment)
     return [int(word) for word in done.stdout.split()]
 
 
-def logits(program, ids, *options, n=0):
+def logits(program, ids, *options, n=0, level=None):
     """Raw bytes of the logits of all positions."""
     path = SCRATCH / "logits"
-    generate(program, ids, n, "--logits", path, *options)
+    generate(program, ids, n, "--logits", path, *options, level=level)
     raw = path.read_bytes()
     path.unlink()
     return raw
+
+
+def levels_here(program):
+    """Levels of code in the program that this machine can run."""
+    about = run([program, "--about"]).stdout.decode()
+    names = [line.split()[1:] for line in about.splitlines() if line.startswith("levels:")]
+    names = [name for name in (names[0] if names else []) if not name.strip("()") in ("runs", "here")]
+    return [name for name in names
+            if run([program, "--ids", "1", "-n", "1"], code=None, env=os.environ | {"SNL_LEVEL": name}).returncode == 0]
 
 
 # ---- numbers ------------------------------------------------------------------------------------------

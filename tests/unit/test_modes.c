@@ -1,4 +1,5 @@
-/* Modes of a program: names, which plan is which, what is refused; and the pipeline text they give. */
+/* Modes of a program: names, which plan is which, what is refused; and the pipeline text they give.
+ */
 #include "tests/support/support.h"
 
 #include "compiler/driver/modes.h"

@@ -267,6 +267,24 @@ static SnlStatus full_disk(void *user, const void *bytes, size_t nbytes)
     return SNL_OK;
 }
 
+static void refuses_numbers_that_are_none(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    assert_int_equal(plan(&p, s, "module @m\n"
+                                 "weight @big : f32[4, 3] = fill {value = 1e30}\n"
+                                 "weight @w : f16[4, 3] = cast(@big)\n"
+                                 "func @f(%x: f32[T, 3]) -> f32[T, 4] {\n"
+                                 "  %y = linear %x, @w : f32[T, 4]\n"
+                                 "  return %y\n}\n"),
+                     SNL_OK);
+    p.room = (size_t)p.payload.nbytes;
+    p.bytes = snl_arena_alloc(s->arena, p.room);
+    assert_int_equal(snl_payload_write(&p.payload, p.source, s->diag, sink, &p, NULL, NULL, NULL),
+                     SNL_BAD_INPUT);
+    assert_diag(s->diag, "weight '@w', row 0, column 0: found inf, wanted a finite number");
+}
+
 static void stops_when_the_sink_fails(void **state)
 {
     Support *s = *state;
@@ -288,6 +306,7 @@ int main(void)
         support_test(stores_plain_weights_as_f32),
         support_test(refuses_one_weight_in_two_layouts),
         support_test(refuses_functions_with_calls),
+        support_test(refuses_numbers_that_are_none),
         support_test(stops_when_the_sink_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
