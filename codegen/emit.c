@@ -271,6 +271,10 @@ SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
                            const SnlProgramSpec *spec, const SnlTargetOptions *target,
                            SnlEmitKind kind, const char *path, SnlDiag *diag)
 {
+    for (size_t i = 0; i < spec->n_graphs; i++) {
+        SNL_TRY(snl_check_scheduled(spec->graphs[i].decode, diag));
+        SNL_TRY(snl_check_scheduled(spec->graphs[i].prefill, diag));
+    }
     return kind == SNL_EMIT_OBJ && snl_target_has_levels(target)
                ? snl_emit_levels(m, payload, spec, target, path, diag)
                : emit_one_cpu(m, payload, spec, target, kind, path, diag);
@@ -311,6 +315,7 @@ SnlStatus snl_emit_callable(const SnlModule *m, const SnlFunc *func, const SnlPa
                             const char *symbol, const SnlTargetOptions *target, SnlEmitKind kind,
                             const char *path, SnlDiag *diag, SnlCallInfo *out_info)
 {
+    SNL_TRY(snl_check_scheduled(func, diag));
     SnlArena *arena = snl_arena_create();
     SnlGen g;
     SnlStatus status = snl_gen_create(&g, arena, func->name, target, diag);

@@ -201,6 +201,12 @@ void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x);
  * to 16; any other state is plain. snl_state_bytes (codegen.h) says how large it is. */
 bool snl_state_is_cache(const SnlState *s);
 
+/* ---- what the step takes for granted (codegen/scheduled.c)
+ * ---------------------------------------------------------------- */
+
+/* Has every op a stage, a split that fits it, and places inside the workspace? */
+SnlStatus snl_check_scheduled(const SnlFunc *func, SnlDiag *diag);
+
 /* ---- the step (codegen/step.c)
  * --------------------------------------------------------------------------------------- */
 

@@ -510,22 +510,28 @@ static void set_poison(Step *s, const char *name, LLVMValueRef at, int64_t nbyte
     snl_call(g, f, args, 2);
 }
 
-/* Everything of one region may be touched but what lies behind each buffer, to its zone's end. */
+/* Nothing may touch what lies behind the `nbytes` planned at `at`, to its zone's end. */
+static void poison_behind(Step *s, LLVMValueRef region, int64_t at, int64_t nbytes, int64_t redzone)
+{
+    int64_t begin = at / SNL_PACK_ALIGN * SNL_PACK_ALIGN; /* as planned: sabotage shifts it */
+    int64_t end = (nbytes + SNL_PACK_ALIGN - 1) / SNL_PACK_ALIGN * SNL_PACK_ALIGN + redzone;
+    set_poison(s, "__asan_poison_memory_region", snl_offset_const(s->g, region, begin + nbytes),
+               end - nbytes);
+}
+
 static void poison_region(Step *s, LLVMValueRef region, bool private, int64_t redzone)
 {
-    SnlGen *g = s->g;
     const char *key = private ? "private_bytes" : "shared_bytes";
     set_poison(s, "__asan_unpoison_memory_region", region, snl_attr_int(&s->func->attrs, key, 0));
     for (const SnlOp *op = s->func->first; op; op = op->next) {
         const SnlAttrValue *at = snl_attr_find(&op->attrs, "at");
+        const SnlAttrValue *scratch = snl_attr_find(&op->attrs, "scratch");
         SnlPlacement p;
-        if (!at || !snl_placement_read(op, &p) || (p.split == SNL_SPLIT_ALL) != private) continue;
-        int64_t nbytes = snl_row_words(op->out[0]->type) * s->tokens * 4;
-        int64_t end = (nbytes + 63) / 64 * 64 + redzone;
-        int64_t begin =
-            at->i / SNL_PACK_ALIGN * SNL_PACK_ALIGN; /* as planned: sabotage shifts it */
-        set_poison(s, "__asan_poison_memory_region", snl_offset_const(g, region, begin + nbytes),
-                   end - nbytes);
+        if (!snl_placement_read(op, &p)) continue;
+        if (scratch && private)
+            poison_behind(s, region, scratch->i, snl_op_scratch_bytes(op, s->tokens), redzone);
+        if (at && (p.split == SNL_SPLIT_ALL) == private)
+            poison_behind(s, region, at->i, snl_row_words(op->out[0]->type) * s->tokens * 4, redzone);
     }
 }
 

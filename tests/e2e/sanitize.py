@@ -14,6 +14,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from program import (DATA, MODELS, SCRATCH, SNLPC, Golden, check, compile_model, ids_text,  # noqa: E402
                      main, run, skip)
+from random_graph import Graph  # noqa: E402
 
 REPORT = {"address": b"ERROR: AddressSanitizer", "thread": b"WARNING: ThreadSanitizer: data race"}
 ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "exitcode=66:detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
@@ -57,6 +58,15 @@ def clean(model, kind):
     program.unlink()
 
 
+def clean_graph(seed, kind):
+    path = SCRATCH / f"{seed}.snl"
+    path.write_text(Graph(seed, n_ops=25).text())
+    program = compile_model(path, "graph", "--sanitize", kind)
+    done = run_all(program, [(7 * i + seed) % 37 for i in range(25)], threads="3")
+    check(done is None, f"{done and done.stderr.decode(errors='replace')[:4000]}")
+    program.unlink()
+
+
 def pipeline(kind):
     """The usual one, as the compiler prints it, with room around buffers where the sanitizer wants it."""
     text = run([SNLPC, "opt", "--print-pipeline"]).stdout.decode().strip()
@@ -92,7 +102,10 @@ works_here()
 full = bool(os.environ.get("SNL_FULL"))
 models = MODELS if full else ["llama", "nanochat-mhc", "nanochat-gqa"]
 stages = range(1, 8) if full else (1, 4)
+seeds = range(1, 41) if full else (1, 2)
 main([(f"{model}: {kind}", clean, model, kind) for model in models for kind in ("address", "thread")] +
+     [(f"random graph {seed}: {kind}", clean_graph, seed, kind) for seed in seeds
+      for kind in (("address", "thread") if full else ("thread",))] +
      [same_pipeline] +
      [(f"a barrier removed after stage {at}", planted, "barrier", "thread", at) for at in stages] +
      [(f"a store one element too far in stage {at}", planted, "store", "address", at) for at in stages])

@@ -1,5 +1,6 @@
-/* tests/unit/test_math_bounds.c -- the error bounds that codegen/math.c states, measured on the code that it
- * emits: every 97th float of the range (with SNL_FULL=1 every float), against libm in double. */
+/* tests/unit/test_math_bounds.c -- the error bounds that codegen/math.c states, measured on the
+ * code that it emits: every 97th float of the range (with SNL_FULL=1 every float), against libm in
+ * double. */
 #include "codegen/gen.h"
 #include "codegen/link.h"
 #include "tests/support/support.h"
@@ -21,7 +22,10 @@ typedef struct Function {
     double bound;     /* largest relative error */
 } Function;
 
-static double exact_sigmoid(double x) { return 1 / (1 + exp(-x)); }
+static double exact_sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
 
 /* The bounds stand at the definitions in codegen/math.c. */
 static const Function functions[] = {
@@ -36,7 +40,7 @@ typedef struct Library {
     Compiled *call[N_FUNCTIONS][2]; /* 16 lanes, 1 lane */
 } Library;
 
-/* ---- compiling ----------------------------------------------------------------------------------------- */
+/* ---- compiling ------------------------------------------------------------------------------- */
 
 /* void name(x, y, n): y[i] = f(x[i]), n a multiple of the lanes. */
 static void emit_function(SnlGen *g, const char *name, Emit *emit, int lanes)
@@ -87,7 +91,7 @@ static Library compile(Support *s, const char *cpu)
     return library;
 }
 
-/* ---- measuring ------------------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 static float float_of(uint32_t bits)
 {
@@ -114,8 +118,8 @@ static void flush(Sweep *s)
         double wanted = s->f->exact((double)s->x[i]), error = fabs((double)s->y[i] - wanted);
         if (wanted != 0) error /= fabs(wanted);
         if (memcmp(&s->y[i], &s->one[i], sizeof(float)) != 0)
-            fail_msg("%s(%.9g): 16 lanes give %.9g, one lane %.9g", s->f->name, (double)s->x[i], (double)s->y[i],
-                     (double)s->one[i]);
+            fail_msg("%s(%.9g): 16 lanes give %.9g, one lane %.9g", s->f->name, (double)s->x[i],
+                     (double)s->y[i], (double)s->one[i]);
         if (error <= s->worst) continue;
         s->worst = error;
         s->at = s->x[i];
@@ -144,10 +148,11 @@ static void check_bound(const Function *f, Compiled *vector, Compiled *scalar)
     const float edges[] = {0, (float)f->low, (float)f->high, 1, -1};
     for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) add(s, edges[i]);
     flush(s);
-    print_message("    %s: largest relative error %.3g, at %.9g (bound %.3g)\n", f->name, s->worst, (double)s->at,
-                  f->bound);
+    print_message("    %s: largest relative error %.3g, at %.9g (bound %.3g)\n", f->name, s->worst,
+                  (double)s->at, f->bound);
     if (!(s->worst <= f->bound))
-        fail_msg("%s(%.9g): relative error %.3g, bound %.3g", f->name, (double)s->at, s->worst, f->bound);
+        fail_msg("%s(%.9g): relative error %.3g, bound %.3g", f->name, (double)s->at, s->worst,
+                 f->bound);
     free(s);
 }
 
@@ -159,7 +164,10 @@ static void bounds_on(Support *s, const char *cpu)
     dlclose(library.handle);
 }
 
-static void test_bounds(void **state) { bounds_on(*state, NULL); }
+static void test_bounds(void **state)
+{
+    bounds_on(*state, NULL);
+}
 
 /* Without fused multiply-adds. */
 static void test_bounds_baseline(void **state)
@@ -178,14 +186,16 @@ static void test_edges(void **state)
     enum { EXP, SIGMOID, TANH };
     Library library = compile(s, NULL);
     const float inf = (float)INFINITY;
-    float x[16] = {-inf, inf, -1e30f, 1e30f, -87.4f, 88.8f, -200, 200, (float)NAN, 1e-40f, -1e-40f}, y[3][16];
+    float x[16] = {-inf, inf, -1e30f, 1e30f, -87.4f, 88.8f, -200, 200, (float)NAN, 1e-40f, -1e-40f},
+          y[3][16];
     for (int i = 0; i < 3; i++) library.call[i][0](x, y[i], 16);
     const float top = y[EXP][1];
     assert_true(isfinite(top) && top > 3e38f);
     assert_true(y[EXP][0] == 0 && y[EXP][2] == 0 && y[EXP][4] == 0 && y[EXP][6] == 0);
     assert_true(y[EXP][3] == top && y[EXP][5] == top && y[EXP][7] == top);
     assert_true(y[EXP][9] == 1 && y[EXP][10] == 1);
-    assert_true(y[SIGMOID][0] >= 0 && y[SIGMOID][0] < 1e-38f && y[SIGMOID][1] == 1 && y[SIGMOID][7] == 1);
+    assert_true(y[SIGMOID][0] >= 0 && y[SIGMOID][0] < 1e-38f && y[SIGMOID][1] == 1 &&
+                y[SIGMOID][7] == 1);
     assert_true(y[TANH][0] == -1 && y[TANH][1] == 1 && y[TANH][6] == -1 && y[TANH][7] == 1);
     assert_true(y[TANH][9] == x[9] && y[TANH][10] == x[10]);
     for (int i = 0; i < 3; i++) assert_true(isnan(y[i][8]));

@@ -1,5 +1,6 @@
-/* tests/numeric/kernels/attention.c -- attention over a cache, its writer, and the row kept from the call
- * before. Positions advance from call to call (KERNEL_CONTEXT of them in all), so caches are read. */
+/* tests/numeric/kernels/attention.c -- attention over a cache, its writer, and the row kept from
+ * the call before. Positions advance from call to call (KERNEL_CONTEXT of them in all), so caches
+ * are read. */
 #include "kernel.h"
 
 #include "support/support.h"
@@ -12,13 +13,14 @@ typedef struct Shape {
 } Shape;
 
 /* Query heads per kv head: 1, 2, 3, 8, 12, 16, 5; widths around vectors. */
-static const Shape shapes[] = {{1, 1, 8},  {3, 3, 1},  {4, 2, 8},  {6, 2, 6}, {8, 1, 16},
+static const Shape shapes[] = {{1, 1, 8},  {3, 3, 1},   {4, 2, 8},   {6, 2, 6},  {8, 1, 16},
                                {12, 1, 4}, {24, 2, 17}, {16, 1, 33}, {5, 1, 64}, {2, 2, 128}};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static char *row(Kernel *k, int members, int width)
 {
-    return members > 1 ? kernel_text(k, "f32[T, %d, %d]", members, width) : kernel_text(k, "f32[T, %d]", width);
+    return members > 1 ? kernel_text(k, "f32[T, %d, %d]", members, width)
+                       : kernel_text(k, "f32[T, %d]", width);
 }
 
 static const char *cache(Kernel *k, Shape a)
@@ -30,7 +32,8 @@ static char *caches(Kernel *k, Shape a, int members)
 {
     if (members == 1) return snl_arena_strdup(k->arena, cache(k, a));
     char *list = "[";
-    for (int m = 0; m < members; m++) list = kernel_text(k, "%s%s%s", list, m ? ", " : "", cache(k, a));
+    for (int m = 0; m < members; m++)
+        list = kernel_text(k, "%s%s%s", list, m ? ", " : "", cache(k, a));
     return kernel_text(k, "%s]", list);
 }
 
@@ -43,8 +46,8 @@ static void attend(Kernel *k, Shape a, int members, const char *attrs)
     char *states = caches(k, a, members);
     kernel_effect(k, "kv_write %s, %s, %%pos, %s", key, value, states);
     kernel_result(k, row(k, members, a.heads * a.width),
-                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, key, value, states,
-                  a.heads, a.kv_heads, attrs);
+                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, key, value,
+                  states, a.heads, a.kv_heads, attrs);
 }
 
 void kernels_attention_heads(void **state)
@@ -61,7 +64,8 @@ void kernels_attention_windows(void **state)
     static const int windows[] = {0, 1, 7, 15, 16, 30, 100};
     static const Shape some[] = {{4, 2, 8}, {12, 1, 4}, {3, 3, 9}};
     Kernel *k = kernel_new(s->arena, "attention_windows");
-    for (int i = 0; i < 7; i++) attend(k, some[i % 3], 1, kernel_text(k, ", window = %d", windows[i]));
+    for (int i = 0; i < 7; i++)
+        attend(k, some[i % 3], 1, kernel_text(k, ", window = %d", windows[i]));
     kernel_check(k, "f32", NULL);
 }
 
@@ -76,8 +80,8 @@ void kernels_attention_members(void **state)
     kernel_check(k, "f32", NULL);
 }
 
-/* The cache holds other rows than the call's own, or nothing ever writes it, or the writer comes later:
- * own rows are k and v all the same. */
+/* The cache holds other rows than the call's own, or nothing ever writes it, or the writer comes
+ * later: own rows are k and v all the same. */
 static void attend_elsewhere(Kernel *k, Shape a, int members, int how, const char *attrs)
 {
     const char *q = kernel_param(k, "%s", row(k, members, a.heads * a.width));
@@ -87,8 +91,8 @@ static void attend_elsewhere(Kernel *k, Shape a, int members, int how, const cha
     if (how == 1) kernel_effect(k, "kv_write %s, %s, %%pos, %s", other, kv, states);
     if (how == 2) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, other, states);
     kernel_result(k, row(k, members, a.heads * a.width),
-                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, kv, kv, states, a.heads,
-                  a.kv_heads, attrs);
+                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, kv, kv,
+                  states, a.heads, a.kv_heads, attrs);
     if (how == 3) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, kv, states);
 }
 
@@ -96,34 +100,40 @@ void kernels_attention_own_rows(void **state)
 {
     Support *s = *state;
     for (int how = 0; how < 4; how++) {
-        Kernel *k = kernel_new(s->arena, kernel_text(&(Kernel){.arena = s->arena}, "attention_own_rows_%d", how));
+        Kernel *k = kernel_new(
+            s->arena, kernel_text(&(Kernel){.arena = s->arena}, "attention_own_rows_%d", how));
         for (int i = 0; i < N_SHAPES; i += 5) attend_elsewhere(k, shapes[i], 1, how, "");
         attend_elsewhere(k, shapes[2], 1, how, ", window = 3");
-            attend_elsewhere(k, shapes[3], 3, how, ", window = [1, 20, 6]");
+        attend_elsewhere(k, shapes[3], 3, how, ", window = [1, 20, 6]");
         kernel_check(k, "f32", NULL);
     }
 }
 
-/* Ops on one state keep the order of the text, although the later one's operands are there first. */
+/* Ops on one state keep the order of the text, although the later one's operands are there first.
+ */
 void kernels_effects_in_order(void **state)
 {
     Support *s = *state;
     Kernel *k = kernel_new(s->arena, "effects_in_order");
     const char *x = kernel_param(k, "f32[T, 64]"), *then = kernel_param(k, "index");
-    const char *slow = kernel_value(k, "f32[T, 96]", "linear %s, %s", x, kernel_weight(k, 0.2, "f32[96, 64]"));
-    slow = kernel_value(k, "f32[T, 64]", "linear %s, %s", slow, kernel_weight(k, 0.2, "f32[64, 96]"));
+    const char *slow =
+        kernel_value(k, "f32[T, 96]", "linear %s, %s", x, kernel_weight(k, 0.2, "f32[96, 64]"));
+    slow =
+        kernel_value(k, "f32[T, 64]", "linear %s, %s", slow, kernel_weight(k, 0.2, "f32[64, 96]"));
     char *row = snl_arena_strdup(k->arena, kernel_state(k, "f32[64]"));
     char *kv = snl_arena_strdup(k->arena, kernel_state(k, "f32[2, 4, %d, 16]", KERNEL_CONTEXT));
     kernel_effect(k, "row_write %s, %%pos, %s", slow, row);
     kernel_result(k, "f32[T, 64]", "shift %s, %%pos, %s", x, row);
     kernel_effect(k, "row_write %s, %%pos, %s", x, row);
     kernel_effect(k, "kv_write %s, %s, %%pos, %s", slow, slow, kv);
-    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %%pos, %s {heads = 4}", x, slow, slow, kv);
+    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %%pos, %s {heads = 4}", x, slow, slow,
+                  kv);
     kernel_effect(k, "kv_write %s, %s, %%pos, %s", x, x, kv);
     kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %s, %s {heads = 4}", x, x, x, then, kv);
     char *other = snl_arena_strdup(k->arena, kernel_state(k, "f32[2, 4, %d, 16]", KERNEL_CONTEXT));
     kernel_effect(k, "kv_write %s, %s, %%pos, %s", slow, x, other);
-    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %s, %s {heads = 4}", x, slow, x, then, other);
+    kernel_result(k, "f32[T, 64]", "attention %s, %s, %s, %s, %s {heads = 4}", x, slow, x, then,
+                  other);
     kernel_check(k, "f32", NULL);
 }
 
@@ -144,7 +154,8 @@ void kernels_rows_kept(void **state)
             if (!first) kernel_effect(k, "row_write %s, %%pos, %s", y, kept);
         }
     for (int i = 0; i < 2; i++) { /* streams, and a part of each */
-        const char *x = kernel_param(k, "f32[T, 3, 20]"), *kept = kernel_state(k, "f32[3, %d]", 20 - 7 * i);
+        const char *x = kernel_param(k, "f32[T, 3, 20]"),
+                   *kept = kernel_state(k, "f32[3, %d]", 20 - 7 * i);
         if (i) x = kernel_value(k, "f32[T, 3, 13]", "slice %s {begin = 5, end = 18}", x);
         kernel_result(k, row(k, 3, 20 - 7 * i), "shift %s, %%pos, %s", x, kept);
         kernel_effect(k, "row_write %s, %%pos, %s", x, kept);

@@ -13,11 +13,11 @@
 const char *const kernel_formats[3] = {"f32", "bf16", "f16"};
 const char *const kernel_block_formats[2] = {"q8_0", "q4_0"};
 
-/* The limits: largest error over the largest element of a result (over 1 where all are smaller: operands
- * are of size 1, and a single sum may cancel), by stored format of the weights. Kernels accumulate in f32
- * whatever that is, and the evaluator reads the same rounded weights: so all formats have f32's. A sum of
- * K products in f32 is off by less than K u, u = 6e-8, of the sum of their sizes; in practice by sqrt(K) u,
- * and K is at most 300 here. */
+/* The limits: largest error over the largest element of a result (over 1 where all are smaller:
+ * operands are of size 1, and a single sum may cancel), by stored format of the weights. Kernels
+ * accumulate in f32 whatever that is, and the evaluator reads the same rounded weights: so all
+ * formats have f32's. A sum of K products in f32 is off by less than K u, u = 6e-8, of the sum of
+ * their sizes; in practice by sqrt(K) u, and K is at most 300 here. */
 static const struct {
     const char *format;
     double limit;
@@ -31,7 +31,7 @@ static double limit_of(const char *format)
     return 0;
 }
 
-/* ---- text ------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 Kernel *kernel_new(SnlArena *arena, const char *name)
 {
@@ -107,7 +107,7 @@ void kernel_effect(Kernel *k, const char *op, ...)
     k->body = kernel_text(k, "%s  %s\n", k->body, full);
 }
 
-/* ---- both sides ---------------------------------------------------------------------------------------- */
+/* ---- both sides ------------------------------------------------------------------------------ */
 
 typedef struct Side {
     SnlModule *module;
@@ -156,14 +156,15 @@ static void open_form(Check *c, bool prefill)
     char *pack = snl_arena_printf(c->arena, "dce,pack{weights=%s}", c->weights);
     run_passes(c, c->original.module, pack);
     run_passes(c, c->compiled.module,
-               snl_arena_printf(c->arena, "%s,dce,shapes{func=f block=%d tail=false},schedule,plan-memory",
+               snl_arena_printf(c->arena,
+                                "%s,dce,shapes{func=f block=%d tail=false},schedule,plan-memory",
                                 pack, KERNEL_BLOCK));
     SnlFunc *func = snl_module_find_func(c->compiled.module, prefill ? "f.prefill" : "f.decode");
     assert_non_null(func);
     c->eval = snl_eval_create(c->original.module, c->source, c->diag);
     SnlTargetOptions target = {.cpu = c->cpu, .verify = true};
-    expect_ok(c, snl_callable_create(c->arena, c->compiled.module, func, c->source, &target, c->diag,
-                                     &c->callable));
+    expect_ok(c, snl_callable_create(c->arena, c->compiled.module, func, c->source, &target,
+                                     c->diag, &c->callable));
 }
 
 static void close_form(Check *c)
@@ -181,11 +182,12 @@ static void compare_results(Check *c, const char *form, int64_t pos, int64_t tok
         double error = e.relative < e.max_abs ? e.relative : e.max_abs;
         if (error > c->worst) c->worst = error;
         if (!e.nan && error <= limit) continue;
-        fail_msg("%s (%s, %s, %s) pos %lld T %lld, result %zu, element %lld: found %.9g, wanted %.9g, "
-                 "off by %.3g of the largest (limit %.3g)\n%s",
-                 c->name, c->weights, c->cpu ? c->cpu : "default cpu", form, (long long)pos,
-                 (long long)tokens, i, (long long)e.at, found[i].at[e.at], wanted[i].at[e.at], error, limit,
-                 c->text);
+        fail_msg(
+            "%s (%s, %s, %s) pos %lld T %lld, result %zu, element %lld: found %.9g, wanted %.9g, "
+            "off by %.3g of the largest (limit %.3g)\n%s",
+            c->name, c->weights, c->cpu ? c->cpu : "default cpu", form, (long long)pos,
+            (long long)tokens, i, (long long)e.at, found[i].at[e.at], wanted[i].at[e.at], error,
+            limit, c->text);
     }
 }
 
@@ -199,8 +201,10 @@ static void call(Check *c, const char *form, int64_t pos, int64_t tokens)
     SnlTensor *found = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
     for (size_t i = 0; i < f->n_param; i++) /* several indices: each its own number */
         if (f->param[i]->type->dtype == SNL_INDEX)
-            argument[i] = (SnlArgument){.kind = SNL_ARGUMENT_NUMBER, .number = pos + 2 * (int64_t)i};
-    expect_ok(c, snl_arguments_make(scratch, f, argument, tokens, 1 + (uint64_t)pos, 0, c->diag, args));
+            argument[i] =
+                (SnlArgument){.kind = SNL_ARGUMENT_NUMBER, .number = pos + 2 * (int64_t)i};
+    expect_ok(
+        c, snl_arguments_make(scratch, f, argument, tokens, 1 + (uint64_t)pos, 0, c->diag, args));
     expect_ok(c, snl_eval_call(c->eval, f, args, NULL, tokens, wanted));
     expect_ok(c, snl_callable_call(c->callable, scratch, args, tokens, c->diag, found));
     compare_results(c, form, pos, tokens, found, wanted);
@@ -231,7 +235,8 @@ void kernel_check_text(SnlArena *arena, const char *name, const char *text, cons
     check_form(&c, false);
     check_form(&c, true);
     snl_diag_destroy(c.diag);
-    print_message("    %s, %s%s%s: within %.2g\n", name, weights, cpu ? ", " : "", cpu ? cpu : "", c.worst);
+    print_message("    %s, %s%s%s: within %.2g\n", name, weights, cpu ? ", " : "", cpu ? cpu : "",
+                  c.worst);
 }
 
 void kernel_check(Kernel *k, const char *weights, const char *cpu)

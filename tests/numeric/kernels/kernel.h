@@ -1,16 +1,17 @@
 /* tests/numeric/kernels/kernel.h -- one IR function, compiled and called beside the evaluator.
  *
- * A test writes a function out of many small cases (sizes, members, attributes), each with a result of
- * its own, so that one compilation holds them all:
+ * A test writes a function out of many small cases (sizes, members, attributes), each with a result
+ * of its own, so that one compilation holds them all:
  *
  *     Kernel *k = kernel_new(arena, "linear");
  *     const char *x = kernel_param(k, "f32[T, 7]");
  *     kernel_op(k, "f32[T, 5]", "linear %s, %s", x, kernel_weight(k, "f32[5, 7]", 1.0));
  *     kernel_check(k, "bf16", NULL);
  *
- * kernel_check compiles the decode form and the prefill form (for blocks of KERNEL_BLOCK tokens), calls
- * each several times with new random tensors and positions that advance, so that states matter, and
- * holds every result against the evaluator's. Nothing rewrites the function before it is compiled. */
+ * kernel_check compiles the decode form and the prefill form (for blocks of KERNEL_BLOCK tokens),
+ * calls each several times with new random tensors and positions that advance, so that states
+ * matter, and holds every result against the evaluator's. Nothing rewrites the function before it
+ * is compiled. */
 #ifndef SNL_TESTS_KERNEL_H
 #define SNL_TESTS_KERNEL_H
 
@@ -46,7 +47,8 @@ void kernel_effect(Kernel *k, const char *op, ...);
 /* Text in the arena, to build types and lists with. */
 #define kernel_text(k, ...) snl_arena_printf((k)->arena, __VA_ARGS__)
 
-/* weights: one of kernel_formats or kernel_block_formats; cpu as for `compile --cpu`, NULL: the default. */
+/* weights: one of kernel_formats or kernel_block_formats; cpu as for `compile --cpu`, NULL: the
+ * default. */
 void kernel_check(Kernel *k, const char *weights, const char *cpu);
 /* A module written out, with one function @f; index parameter i gets the position plus 2 i. */
 void kernel_check_text(SnlArena *arena, const char *name, const char *text, const char *weights,

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Output rows F and inputs K around a panel (16 rows), a line (1 or 2 inputs) and a round of 8 lines. The
- * first few are enough for the forms that differ in addresses only. */
+/* Output rows F and inputs K around a panel (16 rows), a line (1 or 2 inputs) and a round of 8
+ * lines. The first few are enough for the forms that differ in addresses only. */
 static const struct {
     int f, k;
-} sizes[] = {{15, 17}, {16, 33}, {97, 100}, {1, 1}, {16, 16}, {17, 15}, {33, 7}, {1, 300}, {300, 1}, {48, 256}};
+} sizes[] = {{15, 17}, {16, 33}, {97, 100}, {1, 1},   {16, 16},
+             {17, 15}, {33, 7},  {1, 300},  {300, 1}, {48, 256}};
 enum { N_SIZES = sizeof sizes / sizeof sizes[0], N_SOME = 3 };
 
 typedef struct Form {
@@ -40,7 +41,8 @@ static char *weight_list(Kernel *k, const Form *form, double scale, const char *
 
 static char *rows_type(Kernel *k, int members, int width)
 {
-    return members > 1 ? kernel_text(k, "f32[T, %d, %d]", members, width) : kernel_text(k, "f32[T, %d]", width);
+    return members > 1 ? kernel_text(k, "f32[T, %d, %d]", members, width)
+                       : kernel_text(k, "f32[T, %d]", width);
 }
 
 static Kernel *linears(SnlArena *arena, const Form *form)
@@ -49,9 +51,11 @@ static Kernel *linears(SnlArena *arena, const Form *form)
     for (int i = 0; i < (form->members ? N_SOME : N_SIZES); i++) {
         int F = sizes[i].f, K = sizes[i].k;
         const char *x = kernel_param(k, "%s", rows_type(k, form->own ? form->members : 1, K));
-        char *args = kernel_text(k, "%s, %s", x, weight_list(k, form, 0.3, kernel_text(k, "f32[%d, %d]", F, K)));
+        char *args = kernel_text(k, "%s, %s", x,
+                                 weight_list(k, form, 0.3, kernel_text(k, "f32[%d, %d]", F, K)));
         if (form->bias)
-            args = kernel_text(k, "%s, %s", args, weight_list(k, form, 1.0, kernel_text(k, "f32[%d]", F)));
+            args = kernel_text(k, "%s, %s", args,
+                               weight_list(k, form, 1.0, kernel_text(k, "f32[%d]", F)));
         kernel_result(k, rows_type(k, form->reduce ? 1 : form->members, F), "linear %s%s", args,
                       form->reduce ? " {reduce}" : "");
     }
@@ -62,7 +66,8 @@ void kernels_linear(void **state)
 {
     Support *s = *state;
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
-        for (int f = 0; f < 3; f++) kernel_check(linears(s->arena, &forms[i]), kernel_formats[f], NULL);
+        for (int f = 0; f < 3; f++)
+            kernel_check(linears(s->arena, &forms[i]), kernel_formats[f], NULL);
 }
 
 /* Vocabularies that end inside a panel, each id anywhere in them. */

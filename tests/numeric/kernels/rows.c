@@ -1,5 +1,5 @@
-/* tests/numeric/kernels/rows.c -- the kernels that work row by row: norms, rotary embedding, elementwise
- * ops, streams, views and casts. */
+/* tests/numeric/kernels/rows.c -- the kernels that work row by row: norms, rotary embedding,
+ * elementwise ops, streams, views and casts. */
 #include "kernel.h"
 
 #include "support/support.h"
@@ -11,25 +11,35 @@
 static const int widths[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100, 257};
 enum { N_WIDTHS = sizeof widths / sizeof widths[0] };
 
-static char *row(Kernel *k, int width) { return kernel_text(k, "f32[T, %d]", width); }
-static char *rows3(Kernel *k, int width) { return kernel_text(k, "f32[T, 3, %d]", width); }
+static char *row(Kernel *k, int width)
+{
+    return kernel_text(k, "f32[T, %d]", width);
+}
+static char *rows3(Kernel *k, int width)
+{
+    return kernel_text(k, "f32[T, 3, %d]", width);
+}
 
 /* "[a, b, c]" of three weights. */
 static char *three(Kernel *k, int width)
 {
-    const char *a = kernel_weight(k, 1.0, "f32[%d]", width), *b = kernel_weight(k, 1.0, "f32[%d]", width);
+    const char *a = kernel_weight(k, 1.0, "f32[%d]", width),
+               *b = kernel_weight(k, 1.0, "f32[%d]", width);
     return kernel_text(k, "[%s, %s, %s]", a, b, kernel_weight(k, 1.0, "f32[%d]", width));
 }
 
-/* ---- rms_norm ---------------------------------------------------------------------------------------- */
+/* ---- rms_norm -------------------------------------------------------------------------------- */
 
 static void norms_of_width(Kernel *k, int heads, int d)
 {
     int width = heads * d;
-    char *attrs = kernel_text(k, "{eps = 1e-05%s}", heads > 1 ? kernel_text(k, ", heads = %d", heads) : "");
-    const char *x = kernel_param(k, "%s", row(k, width)), *own = kernel_param(k, "%s", rows3(k, width));
+    char *attrs =
+        kernel_text(k, "{eps = 1e-05%s}", heads > 1 ? kernel_text(k, ", heads = %d", heads) : "");
+    const char *x = kernel_param(k, "%s", row(k, width)),
+               *own = kernel_param(k, "%s", rows3(k, width));
     kernel_result(k, row(k, width), "rms_norm %s %s", x, attrs);
-    kernel_result(k, row(k, width), "rms_norm %s, %s %s", x, kernel_weight(k, 1.0, "f32[%d]", d), attrs);
+    kernel_result(k, row(k, width), "rms_norm %s, %s %s", x, kernel_weight(k, 1.0, "f32[%d]", d),
+                  attrs);
     kernel_result(k, rows3(k, width), "rms_norm %s, %s %s", x, three(k, d), attrs);
     kernel_result(k, rows3(k, width), "rms_norm %s, %s %s", own, three(k, d), attrs);
     kernel_result(k, rows3(k, width), "rms_norm %s %s", own, attrs);
@@ -47,21 +57,25 @@ void kernels_rms_norm(void **state)
     kernel_check(k, "f32", NULL);
 }
 
-/* ---- rope ---------------------------------------------------------------------------------------------- */
+/* ---- rope ------------------------------------------------------------------------------------ */
 
 void kernels_rope(void **state)
 {
     Support *s = *state;
-    static const int heads[][2] = {{1, 2}, {3, 8}, {2, 16}, {5, 6}, {4, 34}, {1, 64}, {3, 14}, {2, 128}};
+    static const int heads[][2] = {{1, 2},  {3, 8},  {2, 16}, {5, 6},
+                                   {4, 34}, {1, 64}, {3, 14}, {2, 128}};
     static const char *const tables[] = {
-        "theta = 10000.0", "inverse, theta = 100000.0", "factor = 4.0, scaling = linear, theta = 10000.0",
-        "factor = 8.0, high_freq_factor = 4.0, low_freq_factor = 1.0, original_context = 64, "
-        "scaling = llama3, theta = 500000.0"};
+        "theta = 10000.0", "inverse, theta = 100000.0",
+        "factor = 4.0, scaling = linear, theta = 10000.0",
+        ("factor = 8.0, high_freq_factor = 4.0, low_freq_factor = 1.0, original_context = 64, "
+         "scaling = llama3, theta = 500000.0")};
     Kernel *k = kernel_new(s->arena, "rope");
     for (int i = 0; i < 8; i++) {
         int d = heads[i][1], width = heads[i][0] * d;
-        const char *x = kernel_param(k, "%s", row(k, width)), *own = kernel_param(k, "%s", rows3(k, width));
-        const char *table = kernel_result(k, row(k, d), "rope_table %%pos {%s, width = %d}", tables[i % 4], d);
+        const char *x = kernel_param(k, "%s", row(k, width)),
+                   *own = kernel_param(k, "%s", rows3(k, width));
+        const char *table =
+            kernel_result(k, row(k, d), "rope_table %%pos {%s, width = %d}", tables[i % 4], d);
         const char *given = kernel_param(k, "%s", row(k, d));
         kernel_result(k, row(k, width), "rope %s, %s {heads = %d}", x, table, heads[i][0]);
         kernel_result(k, row(k, width), "rope %s, %s {heads = %d}", x, given, heads[i][0]);
@@ -70,7 +84,7 @@ void kernels_rope(void **state)
     kernel_check(k, "f32", NULL);
 }
 
-/* ---- elementwise ----------------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 /* `n` operands, every third a coefficient of the model's. */
 static void blend(Kernel *k, int n, int width, bool members)
@@ -79,12 +93,14 @@ static void blend(Kernel *k, int n, int width, bool members)
     char *args = "", *coef = "";
     for (int i = 0; i < n; i++) {
         bool shared = members && i % 2 == 1;
-        const char *type = members && !shared ? rows3(k, width) : row(k, width), *comma = i ? ", " : "";
+        const char *type = members && !shared ? rows3(k, width) : row(k, width),
+                   *comma = i ? ", " : "";
         args = kernel_text(k, "%s%s%s", args, comma, kernel_param(k, "%s", type));
         const char *by = i % 3 == 2 ? kernel_weight(k, 1.0, "f32[1]") : numbers[i % 5];
         coef = kernel_text(k, "%s%s%s", coef, comma, by);
     }
-    kernel_result(k, members ? rows3(k, width) : row(k, width), "lincomb %s {coef = [%s]}", args, coef);
+    kernel_result(k, members ? rows3(k, width) : row(k, width), "lincomb %s {coef = [%s]}", args,
+                  coef);
     kernel_result(k, members ? rows3(k, width) : row(k, width), "lincomb %s", args);
 }
 
@@ -99,11 +115,14 @@ void kernels_lincomb(void **state)
     for (int i = 0; i < 6; i++) blend(k, 3, widths[2 * i], true);
     blend(k, 17, 19, true);
     kernel_check(k, "f32", NULL);
-    k = kernel_new(s->arena, "lincomb_in_pieces"); /* prefill adds up: parameters, then what is made */
+    k = kernel_new(s->arena,
+                   "lincomb_in_pieces"); /* prefill adds up: parameters, then what is made */
     const char *p = kernel_param(k, "f32[T, 17]"), *q = kernel_param(k, "f32[T, 17]");
-    const char *late = kernel_value(k, "f32[T, 17]", "silu %s", p), *own = kernel_param(k, "f32[T, 3, 17]");
+    const char *late = kernel_value(k, "f32[T, 17]", "silu %s", p),
+               *own = kernel_param(k, "f32[T, 3, 17]");
     const char *later = kernel_value(k, "f32[T, 17]", "relu2 %s", q);
-    kernel_result(k, "f32[T, 17]", "lincomb %s, %s, %s, %s {coef = [0.5, -1.0, 1.0, 2.0]}", p, q, late, later);
+    kernel_result(k, "f32[T, 17]", "lincomb %s, %s, %s, %s {coef = [0.5, -1.0, 1.0, 2.0]}", p, q,
+                  late, later);
     kernel_result(k, "f32[T, 17]", "lincomb %s, %s, %s, %s", later, p, late, q);
     kernel_result(k, "f32[T, 3, 17]", "lincomb %s, %s, %s, %s, %s", p, q, later, own, late);
     kernel_check(k, "f32", NULL);
@@ -116,21 +135,25 @@ void kernels_lincomb(void **state)
 void kernels_pointwise(void **state)
 {
     Support *s = *state;
-    static const char *const ops[] = {"silu %s", "sigmoid %s", "relu2 %s", "softcap %s {cap = 15.0}",
-                                      "softcap %s {cap = 0.3}"};
+    static const char *const ops[] = {"silu %s", "sigmoid %s", "relu2 %s",
+                                      "softcap %s {cap = 15.0}", "softcap %s {cap = 0.3}"};
     Kernel *k = kernel_new(s->arena, "pointwise");
     for (int i = 0; i < N_WIDTHS; i++) {
         int width = widths[i];
-        const char *x = kernel_param(k, "%s", row(k, width)), *own = kernel_param(k, "%s", rows3(k, width));
+        const char *x = kernel_param(k, "%s", row(k, width)),
+                   *own = kernel_param(k, "%s", rows3(k, width));
         for (int o = 0; o < 5; o++) {
             const char *op = kernel_text(k, "%.*s", 80, ops[o]);
-            char *of_x = kernel_text(k, "%.*s%s%s", (int)(strchr(op, '%') - op), op, x, strchr(op, '%') + 2);
-            char *of_own = kernel_text(k, "%.*s%s%s", (int)(strchr(op, '%') - op), op, own, strchr(op, '%') + 2);
+            char *of_x =
+                kernel_text(k, "%.*s%s%s", (int)(strchr(op, '%') - op), op, x, strchr(op, '%') + 2);
+            char *of_own = kernel_text(k, "%.*s%s%s", (int)(strchr(op, '%') - op), op, own,
+                                       strchr(op, '%') + 2);
             kernel_result(k, row(k, width), "%s", of_x);
             if (i % 3 == o % 3) kernel_result(k, rows3(k, width), "%s", of_own);
         }
         kernel_result(k, row(k, width), "scale %s, %s", x, kernel_weight(k, 1.0, "f32[%d]", width));
-        kernel_result(k, rows3(k, width), "scale %s, %s", own, kernel_weight(k, 1.0, "f32[%d]", width));
+        kernel_result(k, rows3(k, width), "scale %s, %s", own,
+                      kernel_weight(k, 1.0, "f32[%d]", width));
         kernel_result(k, rows3(k, width), "scale %s, %s", x, three(k, width));
         kernel_result(k, rows3(k, width), "scale %s, %s", own, three(k, width));
     }
@@ -150,7 +173,8 @@ void kernels_mul(void **state)
     static const int heads[][2] = {{1, 1}, {1, 17}, {3, 8}, {5, 3}, {2, 16}, {4, 17}, {6, 20}};
     Kernel *k = kernel_new(s->arena, "mul");
     for (int i = 0; i < N_WIDTHS; i++) {
-        const char *a = kernel_param(k, "%s", row(k, widths[i])), *b = kernel_param(k, "%s", row(k, widths[i]));
+        const char *a = kernel_param(k, "%s", row(k, widths[i])),
+                   *b = kernel_param(k, "%s", row(k, widths[i]));
         kernel_result(k, row(k, widths[i]), "mul %s, %s", a, b);
     }
     kernel_check(k, "f32", NULL);
@@ -158,7 +182,8 @@ void kernels_mul(void **state)
     for (int i = 0; i < 7; i++) {
         int H = heads[i][0], width = H * heads[i][1];
         const char *a = kernel_param(k, "%s", row(k, width)), *h = kernel_param(k, "%s", row(k, H));
-        const char *own = kernel_param(k, "%s", rows3(k, width)), *own_h = kernel_param(k, "%s", rows3(k, H));
+        const char *own = kernel_param(k, "%s", rows3(k, width)),
+                   *own_h = kernel_param(k, "%s", rows3(k, H));
         kernel_result(k, row(k, width), "mul %s, %s", a, h);
         kernel_result(k, rows3(k, width), "mul %s, %s", own, own_h);
         kernel_result(k, rows3(k, width), "mul %s, %s", own, own);
@@ -166,7 +191,7 @@ void kernels_mul(void **state)
     kernel_check(k, "f32", NULL);
 }
 
-/* ---- streams, views, casts ----------------------------------------------------------------------------------- */
+/* ---- streams, views, casts ------------------------------------------------------------------- */
 
 static char *streams(Kernel *k, int n, int width)
 {
@@ -182,7 +207,8 @@ void kernels_mix(void **state)
         for (int w = 0; w < 5; w++) {
             int R = shapes[i][0], S = shapes[i][1], width = widths[(3 * i + 5 * w) % N_WIDTHS];
             const char *x = kernel_param(k, "%s", streams(k, S, width));
-            kernel_result(k, streams(k, R, width), "mix %s, %s", x, kernel_weight(k, 1.0, "f32[%d, %d]", R, S));
+            kernel_result(k, streams(k, R, width), "mix %s, %s", x,
+                          kernel_weight(k, 1.0, "f32[%d, %d]", R, S));
         }
     kernel_check(k, "f32", NULL);
 }
@@ -195,14 +221,15 @@ void kernels_views(void **state)
     const char *x = kernel_param(k, "f32[T, 50]"), *own = kernel_param(k, "f32[T, 3, 34]");
     const char *made = kernel_value(k, "f32[T, 50]", "silu %s", x);
     const char *made3 = kernel_value(k, "f32[T, 3, 34]", "relu2 %s", own);
-    const char *of[] = {kernel_value(k, "f32[T, 17]", "slice %s {begin = 3, end = 20}", x),
-                        kernel_value(k, "f32[T, 17]", "slice %s {begin = 33, end = 50}", made),
-                        kernel_value(k, "f32[T, 17]", "slice %s {begin = 17, end = 34}",
-                                     kernel_value(k, "f32[T, 34]", "member %s {index = 2}", own)),
-                        kernel_value(k, "f32[T, 17]", "slice %s {begin = 0, end = 17}",
-                                     kernel_value(k, "f32[T, 34]", "member %s {index = 1}", made3)),
-                        kernel_value(k, "f32[T, 17]", "slice %s {begin = 1, end = 18}",
-                                     kernel_value(k, "f32[T, 21]", "slice %s {begin = 5, end = 26}", made))};
+    const char *of[] = {
+        kernel_value(k, "f32[T, 17]", "slice %s {begin = 3, end = 20}", x),
+        kernel_value(k, "f32[T, 17]", "slice %s {begin = 33, end = 50}", made),
+        kernel_value(k, "f32[T, 17]", "slice %s {begin = 17, end = 34}",
+                     kernel_value(k, "f32[T, 34]", "member %s {index = 2}", own)),
+        kernel_value(k, "f32[T, 17]", "slice %s {begin = 0, end = 17}",
+                     kernel_value(k, "f32[T, 34]", "member %s {index = 1}", made3)),
+        kernel_value(k, "f32[T, 17]", "slice %s {begin = 1, end = 18}",
+                     kernel_value(k, "f32[T, 21]", "slice %s {begin = 5, end = 26}", made))};
     const char *square = kernel_weight(k, 0.3, "f32[17, 17]");
     for (int i = 0; i < 5; i++) {
         kernel_result(k, "f32[T, 17]", "lincomb %s", of[i]);
@@ -210,14 +237,15 @@ void kernels_views(void **state)
         kernel_result(k, "f32[T, 17]", "rms_norm %s {eps = 1e-06}", of[i]);
         kernel_result(k, "f32[T, 17]", "mul %s, %s", of[i], of[(i + 1) % 5]);
     }
-    kernel_result(k, "f32[T, 5, 17]", "stack %s, %s, %s, %s, %s", of[0], of[1], of[2], of[3], of[4]);
+    kernel_result(k, "f32[T, 5, 17]", "stack %s, %s, %s, %s, %s", of[0], of[1], of[2], of[3],
+                  of[4]);
     const char *stacked = kernel_value(k, "f32[T, 2, 17]", "stack %s, %s", of[3], of[0]);
     const char *front = kernel_value(k, "f32[T, 2, 7]", "slice %s {begin = 4, end = 11}", stacked);
     kernel_result(k, "f32[T, 2, 7]", "lincomb %s, %s {coef = [1.0, 0.5]}", front, front);
     kernel_result(k, "f32[T, 7]", "member %s {index = 1}", front);
     kernel_result(k, "f32[T, 3, 7]", "mix %s, %s", front, kernel_weight(k, 1.0, "f32[3, 2]"));
-    kernel_result(k, "f32[T, 17]", "linear %s, [%s, %s] {reduce}", front, kernel_weight(k, 0.3, "f32[17, 7]"),
-                  kernel_weight(k, 0.3, "f32[17, 7]"));
+    kernel_result(k, "f32[T, 17]", "linear %s, [%s, %s] {reduce}", front,
+                  kernel_weight(k, 0.3, "f32[17, 7]"), kernel_weight(k, 0.3, "f32[17, 7]"));
     kernel_result(k, "f32[T, 2, 7]", "rms_norm %s {eps = 1e-06}", front);
     kernel_result(k, "f32[T, 5]", "slice %s {begin = 45, end = 50}", x);
     kernel_check(k, "bf16", NULL);
@@ -230,19 +258,21 @@ void kernels_cast(void **state)
     Kernel *k = kernel_new(s->arena, "cast");
     for (int i = 0; i < N_WIDTHS; i++) {
         int width = widths[i];
-        const char *x = kernel_param(k, "%s", row(k, width)), *own = kernel_param(k, "%s", rows3(k, width));
+        const char *x = kernel_param(k, "%s", row(k, width)),
+                   *own = kernel_param(k, "%s", rows3(k, width));
         for (int f = 0; f < 3; f++) {
             char *type = kernel_text(k, "%s[T, %d]", to[f], width);
             const char *y = kernel_result(k, type, "cast %s {to = %s}", x, to[f]);
             kernel_result(k, row(k, width), "lincomb %s, %s {coef = [1.0, -3.0]}", x, y);
-            kernel_result(k, kernel_text(k, "%s[T, 3, %d]", to[f], width), "cast %s {to = %s}", own, to[f]);
+            kernel_result(k, kernel_text(k, "%s[T, 3, %d]", to[f], width), "cast %s {to = %s}", own,
+                          to[f]);
         }
     }
     kernel_check(k, "f32", NULL);
 }
 
-/* A NaN in one column from the second row on: what reads it gives NaN, not numbers. (Both sides must agree
- * on which elements are NaN.) The ninth power of 1e30 is beyond double. */
+/* A NaN in one column from the second row on: what reads it gives NaN, not numbers. (Both sides
+ * must agree on which elements are NaN.) The ninth power of 1e30 is beyond double. */
 void kernels_not_numbers(void **state)
 {
     Support *s = *state;
@@ -250,9 +280,10 @@ void kernels_not_numbers(void **state)
     const char *x = kernel_param(k, "f32[T, 16]"), *q = kernel_param(k, "f32[T, 16]"), *y = x;
     char *kept = snl_arena_strdup(k->arena, kernel_state(k, "f32[16]"));
     char *cache = snl_arena_strdup(k->arena, kernel_state(k, "f32[2, 2, %d, 8]", KERNEL_CONTEXT));
-    k->declarations = kernel_text(k, "%sweight @ones : f32[15] = fill {value = 1.0}\n"
-                                     "weight @most : f32[1] = fill {value = 1e+30}\n"
-                                     "weight @last : f32[16] = concat(@ones, @most) {axis = 0}\n",
+    k->declarations = kernel_text(k,
+                                  "%sweight @ones : f32[15] = fill {value = 1.0}\n"
+                                  "weight @most : f32[1] = fill {value = 1e+30}\n"
+                                  "weight @last : f32[16] = concat(@ones, @most) {axis = 0}\n",
                                   k->declarations);
     for (int i = 0; i < 12; i++) y = kernel_value(k, "f32[T, 16]", "scale %s, @last", y);
     y = kernel_value(k, "f32[T, 16]", "lincomb %s, %s {coef = [1.0, -1.0]}", y, y);
