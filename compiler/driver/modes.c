@@ -74,6 +74,10 @@ static SnlStatus parse_plan(SnlArena *arena, const char *text, SnlDiag *diag, Sn
     SnlMode mode = {.name = n ? snl_arena_strndup(arena, text, n) : NULL};
     SNL_TRY(snl_plan_parse(arena, n ? text + n + 1 : text, diag, &mode.plan));
     if (mode.name) SNL_TRY(check_name(modes, mode.name, diag));
+    if (mode.name && strcmp(mode.name, "seq") == 0 && mode.plan.windows.n > 0)
+        return snl_error_at(diag, SNL_E_USAGE, "--plan",
+                            "found '%s', wanted another name: seq is always the sequential program",
+                            text);
     mode.text = snl_plan_print(arena, &mode.plan);
     SNL_PUSH(arena, &modes->list, mode);
     return SNL_OK;

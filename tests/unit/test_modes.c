@@ -91,6 +91,7 @@ static void bad_names_are_refused(void **state)
         {{"seq", "seq"}, NULL, "two modes are called 'seq'"},
         {{"decode=n8"}, NULL, "cannot be called 'decode'"},
         {{"prompt=n8"}, NULL, "cannot be called 'prompt'"},
+        {{"seq=n8"}, NULL, "found 'seq=n8', wanted another name"},
         {{"a23456789012345678901234567890123=n8"}, NULL, "wanted at most 32"},
         {{"n8"}, "snlp,slow", "found 'slow', wanted some of: seq, snlp"},
         {{"n8"}, "snlp,snlp", "'snlp' is named twice"},
