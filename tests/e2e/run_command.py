@@ -96,6 +96,7 @@ def read_npy(path):
 
 write_npy(SCRATCH / "a.npy", (2, 3), [1, 2, 3, 4, 5, 6])
 write_npy(SCRATCH / "ids.npy", (3,), [6, 0, 6], "i")
+write_npy(SCRATCH / "wild.npy", (3,), [6, 70000, 0], "i")
 write_npy(SCRATCH / "bad.npy", (2, 4), [1] * 8)
 write_npy(SCRATCH / "long.npy", (3, 3), [1] * 9)
 
@@ -156,7 +157,16 @@ def bad_calls_are_refused():
         (["no_tensor", "-t", "2", "x"], 2, "wanted a position from 0"),
         (["six", SCRATCH / "a.npy", SCRATCH / "long.npy"], 1, "found T = 3, wanted 2"),
         (["half", "--eval", "--compare"], 2, "exclude each other"),
+        (["half", "--pipeline", ""], 1, "no function '@half.decode'"),
+        (["half", "--pipeline", "shapes{func=half},schedule"], 1, "'@half.decode' is not planned"),
     ]
+    for how in [], ["--eval"]:
+        rows += [
+            (["one", *how, SCRATCH / "wild.npy"], 1, "token id of row 1 out of range: found 70000, wanted 0 to 6"),
+            (["cached", *how, "pos=32"], 1, "kv_write:"),
+            (["cached", *how, "-t", "3", "pos=30"], 1, "kv_write:"),
+            (["cached", *how, "pos=1000000000000"], 1, "kv_write:"),
+        ]
     for arguments, code, message in rows:
         done = snl_run(*arguments, code=code)
         check(message.encode() in done.stderr, f"{arguments}: {done.stderr.decode()}")
