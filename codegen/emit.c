@@ -4,8 +4,7 @@
 #include "codegen/levels.h"
 #include "runtime/abi.h"
 
-/* ---- constants
- * --------------------------------------------------------------------------------------- */
+/* ---- constants ------------------------------------------------------------------------------- */
 
 static LLVMValueRef text(SnlGen *g, const char *s)
 {
@@ -280,8 +279,7 @@ SnlStatus snl_emit_program(const SnlModule *m, const SnlPayload *payload,
                : emit_one_cpu(m, payload, spec, target, kind, path, diag);
 }
 
-/* ---- one function with its own C signature
- * -------------------------------------------------------------- */
+/* ---- one function with its own C signature --------------------------------------------------- */
 
 /* void symbol(ctx, n_tokens, params..., results...): stores them in ctx and runs the step. */
 static void emit_wrapper(SnlGen *g, const SnlFunc *func, LLVMValueRef step, const char *symbol)

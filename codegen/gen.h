@@ -2,9 +2,9 @@
  * loops, vectors. Private to codegen/: nothing LLVM leaves this folder.
  *
  * Numbers are f32 lanes of `<16 x float>` (a panel's rows) or of a narrower power of two that
- * divides the width at hand; LLVM splits them into the registers the target has. Fast-math:
- * `contract` on multiply-adds only; nothing is reassociated, so results do not depend on how a
- * range was cut. */
+ * divides the width at hand; LLVM splits them into the registers the target has. No fast-math
+ * flags: multiply-adds are fused where snl_fma asks for it, nothing is reassociated, so results do
+ * not depend on how a range was cut. */
 #ifndef SNL_CODEGEN_GEN_H
 #define SNL_CODEGEN_GEN_H
 
@@ -44,11 +44,12 @@ LLVMValueRef snl_f32(SnlGen *g, double x);
 LLVMTypeRef snl_vec(LLVMTypeRef elem, int lanes); /* lanes = 1: the scalar type */
 LLVMValueRef snl_splat(SnlGen *g, LLVMValueRef scalar, int lanes);
 LLVMValueRef snl_splat_f32(SnlGen *g, double x, int lanes);
+/* first, first + 1, ... of the 16 lanes. */
+LLVMValueRef snl_lane_index(SnlGen *g, LLVMValueRef first);
 /* Largest power of two <= 16 that divides `width`. */
 int snl_lanes_for(int64_t width);
 
-/* ---- memory: pointers are bytes, indices are elements
- * ----------------------------------------------- */
+/* ---- memory: pointers are bytes, indices are elements ---------------------------------------- */
 
 LLVMValueRef snl_offset(SnlGen *g, LLVMValueRef ptr, LLVMValueRef index, int64_t elem_bytes);
 LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
@@ -56,12 +57,11 @@ LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
 LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes);
 LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align);
 void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr);
-/* Tells the thread sanitizer (nobody else) of an access that it does not see by itself: vectors of more
- * than 16 bytes, which snl_load and snl_store report, and masked ones. */
+/* Tells the thread sanitizer (nobody else) of an access that it does not see by itself: vectors of
+ * more than 16 bytes, which snl_load and snl_store report, and masked ones. */
 void snl_note_access(SnlGen *g, LLVMValueRef ptr, LLVMValueRef nbytes, bool write);
 
-/* ---- arithmetic
- * ---------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 LLVMValueRef snl_add(SnlGen *g, LLVMValueRef a, LLVMValueRef b); /* i64 */
 LLVMValueRef snl_sub(SnlGen *g, LLVMValueRef a, LLVMValueRef b);
@@ -93,8 +93,7 @@ LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes);
 LLVMValueRef snl_sigmoid(SnlGen *g, LLVMValueRef x, int lanes);
 LLVMValueRef snl_tanh(SnlGen *g, LLVMValueRef x, int lanes);
 
-/* ---- loops (codegen/loops.c)
- * ----------------------------------------------------------------------------- */
+/* ---- loops (codegen/loops.c) ----------------------------------------------------------------- */
 
 enum { SNL_MAX_CARRIED = 40 };
 
@@ -124,8 +123,7 @@ typedef struct SnlIf {
 void snl_if_begin(SnlGen *g, SnlIf *s, LLVMValueRef cond);
 void snl_if_end(SnlGen *g, SnlIf *s);
 
-/* ---- functions
- * --------------------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 /* A kernel: void f(ptr p0, ..., i64 r0, ...). Found by name when it exists already; `*out_new` says
  * whether the caller has to write its body (the builder then stands in it). */
@@ -137,8 +135,7 @@ void snl_mark_function(SnlGen *g, LLVMValueRef f);
 LLVMValueRef snl_param(SnlGen *g, unsigned i);
 void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n);
 
-/* ---- kernels: one emitter per rule of ir/ops.def
- * ------------------------------------------------------------- */
+/* ---- kernels: one emitter per rule of ir/ops.def --------------------------------------------- */
 
 /* Where a value lies: f32 (or i32) rows. Row t starts at base + t * stride elements. */
 typedef struct SnlPlace {
@@ -193,29 +190,24 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
 void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r);
 void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x);
 
-/* ---- state layout
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- state layout ---------------------------------------------------------------------------- */
 
 /* A cache f32[2, G, C, d] lies per head as [keys: C/16 panels of d x 16][values: C x d], C padded
  * to 16; any other state is plain. snl_state_bytes (codegen.h) says how large it is. */
 bool snl_state_is_cache(const SnlState *s);
 
-/* ---- what the step takes for granted (codegen/scheduled.c)
- * ---------------------------------------------------------------- */
+/* ---- what the step takes for granted (codegen/scheduled.c) ----------------------------------- */
 
 /* Has every op a stage, a split that fits it, and places inside the workspace? */
 SnlStatus snl_check_scheduled(const SnlFunc *func, SnlDiag *diag);
 
-/* ---- the step (codegen/step.c)
- * --------------------------------------------------------------------------------------- */
+/* ---- the step (codegen/step.c) --------------------------------------------------------------- */
 
 /* Emits `void name(SnlrtCtx *, i64 thread)` for a scheduled function. */
 LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *payload,
                            const int64_t *state_offset, const char *name, int64_t *out_barriers);
 
-/* ---- target (codegen/target.c)
- * ------------------------------------------------------------------------------------------ */
+/* ---- target (codegen/target.c) --------------------------------------------------------------- */
 
 SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
                          const SnlTargetOptions *options, SnlDiag *diag);

@@ -28,18 +28,9 @@ typedef struct Attention {
     LLVMValueRef q, k, v, keys, values, y, scratch, pos; /* at the kv head at hand */
     LLVMValueRef row;                                    /* first token row of the tile */
     int queries;
-    int64_t rows;                                  /* token rows of the tile */
     LLVMValueRef lo[MAX_QUERIES], hi[MAX_QUERIES]; /* cached positions seen: [lo, hi) */
     LLVMValueRef peak[MAX_QUERIES], inverse_sum[MAX_QUERIES];
 } Attention;
-
-static LLVMValueRef lane_index(SnlGen *g, LLVMValueRef first)
-{
-    LLVMValueRef index[SNL_LANES];
-    for (int i = 0; i < SNL_LANES; i++) index[i] = snl_i64(g, i);
-    return LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), LLVMConstVector(index, SNL_LANES),
-                        "");
-}
 
 /* Token row and query head of query i; its q row and its y row. */
 static LLVMValueRef query_row(const Attention *a, int i)
@@ -87,8 +78,7 @@ static LLVMValueRef own_score(const Attention *a, int i, LLVMValueRef t)
     return snl_offset(g, scores_of(a, i), snl_add(g, t, snl_i64(g, a->padded)), 4);
 }
 
-/* ---- pass 1: scores
- * ------------------------------------------------------------------------------------- */
+/* ---- pass 1: scores -------------------------------------------------------------------------- */
 
 static void panel_scores(const Attention *a, LLVMValueRef panel, LLVMValueRef *sum)
 {
@@ -170,7 +160,7 @@ static void pass_scores(Attention *a)
     snl_loop_begin(g, &p, from, to, 1, (unsigned)a->queries, top);
     LLVMValueRef score[MAX_QUERIES];
     panel_scores(a, p.i, score);
-    LLVMValueRef first = snl_mul(g, p.i, snl_i64(g, SNL_LANES)), index = lane_index(g, first);
+    LLVMValueRef first = snl_mul(g, p.i, snl_i64(g, SNL_LANES)), index = snl_lane_index(g, first);
     for (int i = 0; i < a->queries; i++) {
         score[i] = masked_score(a, i, score[i], index);
         snl_store(g, score[i], snl_offset(g, scores_of(a, i), first, 4));
@@ -183,8 +173,7 @@ static void pass_scores(Attention *a)
     }
 }
 
-/* ---- pass 2: exp and sum
- * ------------------------------------------------------------------------------------ */
+/* ---- pass 2: exp and sum --------------------------------------------------------------------- */
 
 static LLVMValueRef weight_of(const Attention *a, int i, LLVMValueRef score, int lanes)
 {
@@ -222,8 +211,7 @@ static void pass_exp(Attention *a, int i)
     a->inverse_sum[i] = snl_fdiv(g, snl_f32(g, 1.0), total);
 }
 
-/* ---- pass 3: weighted sum of values
- * ----------------------------------------------------------------------------- */
+/* ---- pass 3: weighted sum of values ---------------------------------------------------------- */
 
 /* acc[i * chunks + c] += weight of query first + i at slot * value row's chunk c. */
 static void add_values(const Attention *a, LLVMValueRef row, LLVMValueRef slot, int first, int n,
@@ -289,14 +277,11 @@ static void pass_values(const Attention *a)
     }
 }
 
-/* ---- the kernel
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
 static void attention_tile(Attention a, LLVMValueRef row, int64_t rows)
 {
     a.row = row;
-    a.rows = rows;
     a.queries = (int)(rows * a.group);
     find_limits(&a);
     pass_scores(&a);
@@ -304,28 +289,42 @@ static void attention_tile(Attention a, LLVMValueRef row, int64_t rows)
     pass_values(&a);
 }
 
+/* Rows [r0, r1) of `n` query heads of the kv head, from head `first`. */
+static void attention_rows(Attention a, LLVMValueRef first, int64_t n, LLVMValueRef r0,
+                           LLVMValueRef r1, int64_t tile)
+{
+    SnlGen *g = a.g;
+    a.group = n;
+    a.q = snl_offset(g, a.q, first, a.d * 4);
+    a.y = snl_offset(g, a.y, first, a.d * 4);
+    LLVMValueRef count = snl_max(g, snl_sub(g, r1, r0), snl_i64(g, 0));
+    LLVMValueRef whole = snl_mul(g, snl_div_const(g, count, tile), snl_i64(g, tile));
+    LLVMValueRef middle = snl_add(g, r0, whole);
+    SnlLoop t;
+    snl_loop_begin(g, &t, r0, middle, tile, 0, NULL);
+    attention_tile(a, t.i, tile);
+    snl_loop_end(g, &t, NULL);
+    if (tile == 1) return;
+    snl_loop_begin(g, &t, middle, r1, 1, 0, NULL);
+    attention_tile(a, t.i, 1);
+    snl_loop_end(g, &t, NULL);
+}
+
 /* Query heads of a kv head beyond MAX_QUERIES go in portions. */
 static void attention_heads(Attention a, int64_t group, LLVMValueRef r0, LLVMValueRef r1,
                             int64_t tile)
 {
     SnlGen *g = a.g;
-    for (int64_t h = 0; h < group; h += MAX_QUERIES) {
-        Attention part = a;
-        part.group = group - h < MAX_QUERIES ? group - h : MAX_QUERIES;
-        part.q = snl_offset_const(g, a.q, h * a.d * 4);
-        part.y = snl_offset_const(g, a.y, h * a.d * 4);
-        LLVMValueRef count = snl_max(g, snl_sub(g, r1, r0), snl_i64(g, 0));
-        LLVMValueRef whole = snl_mul(g, snl_div_const(g, count, tile), snl_i64(g, tile));
-        LLVMValueRef middle = snl_add(g, r0, whole);
-        SnlLoop t;
-        snl_loop_begin(g, &t, r0, middle, tile, 0, NULL);
-        attention_tile(part, t.i, tile);
-        snl_loop_end(g, &t, NULL);
-        if (tile == 1) continue;
-        snl_loop_begin(g, &t, middle, r1, 1, 0, NULL);
-        attention_tile(part, t.i, 1);
-        snl_loop_end(g, &t, NULL);
+    int64_t rest = group % MAX_QUERIES;
+    if (group > MAX_QUERIES) {
+        SnlLoop h;
+        snl_loop_begin(g, &h, snl_i64(g, 0), snl_i64(g, group - rest), MAX_QUERIES, 0, NULL);
+        attention_rows(a, h.i, MAX_QUERIES, r0, r1, tile);
+        snl_loop_end(g, &h, NULL);
+    } else if (rest == 0) {
+        rest = group;
     }
+    if (rest > 0) attention_rows(a, snl_i64(g, group - rest), rest, r0, r1, tile);
 }
 
 static int64_t cache_head_bytes(const SnlType *state)

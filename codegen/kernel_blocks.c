@@ -12,13 +12,7 @@
 
 #include <float.h>
 
-/* ---- a row of q8_0 activations: bytes, scales, minus sums (passes/schedule.h)
- * --------------------------- */
-
-static int64_t block_count(int64_t width)
-{
-    return (width + SNL_BLOCK - 1) / SNL_BLOCK;
-}
+/* ---- a row of q8_0 activations: bytes, scales, minus sums (passes/schedule.h) ---------------- */
 
 static LLVMValueRef half_round(SnlGen *g, LLVMValueRef x)
 {
@@ -51,8 +45,8 @@ static LLVMValueRef store_bytes(SnlGen *g, LLVMValueRef x, LLVMValueRef inverse,
     return q;
 }
 
-/* Size of the largest of 32 numbers. As integers sizes are ordered as they are as floats, NaNs above all:
- * one NaN makes the block's scale one. */
+/* Size of the largest of 32 numbers. As integers sizes are ordered as they are as floats, NaNs
+ * above all: one NaN makes the block's scale one. */
 static LLVMValueRef largest_size(SnlGen *g, const LLVMValueRef v[2])
 {
     LLVMTypeRef ints = snl_vec(g->i32, SNL_LANES);
@@ -89,7 +83,7 @@ static void quantize_block(SnlGen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueR
 void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
 {
     SnlGen *g = o->g;
-    int64_t width = snl_type_width(o->op->out[0]->type), blocks = block_count(width);
+    int64_t width = snl_type_width(o->op->out[0]->type), blocks = snl_block_count(width);
     char *name = snl_arena_printf(g->arena, "quantize.%lld.%lld.%lld", (long long)width,
                                   (long long)x.stride, (long long)y.stride);
     bool fresh;
@@ -113,14 +107,7 @@ void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
     snl_call(g, f, args, 4);
 }
 
-/* ---- linear
- * ---------------------------------------------------------------------------------------------------
- */
-
-static LLVMValueRef panel_ptr(const SnlLinear *l, LLVMValueRef panel)
-{
-    return snl_offset(l->g, l->w, panel, snl_panel_bytes(l->dtype, l->inputs));
-}
+/* ---- linear ---------------------------------------------------------------------------------- */
 
 /* f16 scales of 16 rows for a block, as f32. */
 static LLVMValueRef row_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
@@ -148,7 +135,7 @@ static LLVMValueRef block_bytes(const SnlLinear *l, LLVMValueRef lines, int i)
 static LLVMValueRef block_lines(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
 {
     SnlGen *g = l->g;
-    int64_t blocks = block_count(l->inputs);
+    int64_t blocks = snl_block_count(l->inputs);
     LLVMValueRef lines = snl_offset_const(g, panel, snl_panel_scale_bytes(blocks));
     return snl_offset(g, lines, block, (int64_t)snl_block_lines(l->dtype) * 64);
 }
@@ -161,7 +148,7 @@ typedef struct Input {
 static Input input_block(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
 {
     SnlGen *g = l->g;
-    int64_t blocks = block_count(l->inputs);
+    int64_t blocks = snl_block_count(l->inputs);
     LLVMValueRef scales = snl_offset_const(g, x, blocks * SNL_BLOCK);
     LLVMValueRef sums = snl_offset_const(g, scales, blocks * 4);
     LLVMValueRef minus = snl_load_typed(g, g->i32, snl_offset(g, sums, block, 4), 4);
@@ -198,11 +185,11 @@ static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef panel, LLVMValue
     return scaled(g, sum, row_scales(l, panel, block), x.scale, acc);
 }
 
-static void gemv_panel(const SnlLinear *l, LLVMValueRef index)
+void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
 {
     SnlGen *g = l->g;
-    int64_t blocks = block_count(l->inputs), even = blocks / 2 * 2;
-    LLVMValueRef panel = panel_ptr(l, index), zero = snl_splat_f32(g, 0.0, SNL_LANES);
+    int64_t blocks = snl_block_count(l->inputs), even = blocks / 2 * 2;
+    LLVMValueRef panel = snl_linear_panel(l, panel_index), zero = snl_splat_f32(g, 0.0, SNL_LANES);
     LLVMValueRef acc[2] = {zero, zero};
     SnlLoop b;
     snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, even), 2, 2, acc);
@@ -212,12 +199,7 @@ static void gemv_panel(const SnlLinear *l, LLVMValueRef index)
     acc[0] = b.carried[0];
     if (even < blocks) acc[0] = gemv_block(l, panel, snl_i64(g, even), acc[0]);
     snl_linear_store(l, snl_fadd(g, acc[0], b.carried[1]), l->y,
-                     snl_mul(g, index, snl_i64(g, SNL_PANEL_ROWS)));
-}
-
-void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel)
-{
-    gemv_panel(l, panel);
+                     snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
 }
 
 /* A register tile of tokens x panels: per block, integer accumulators for each pair. */
@@ -228,7 +210,7 @@ void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t)
     unsigned n = (unsigned)(t->tokens * t->panels);
     for (unsigned i = 0; i < n; i++) acc[i] = snl_splat_f32(g, 0.0, SNL_LANES);
     SnlLoop b;
-    snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, block_count(l->inputs)), 1, n, acc);
+    snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, snl_block_count(l->inputs)), 1, n, acc);
     Input x[16];
     for (int r = 0; r < t->tokens; r++) {
         x[r] = input_block(l, snl_offset_const(g, t->x, r * l->x_stride * 4), b.i);
@@ -262,9 +244,7 @@ void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t)
         }
 }
 
-/* ---- embed
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- embed ----------------------------------------------------------------------------------- */
 
 /* Element c of row `lane` (0..15) of a panel. */
 LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,

@@ -223,15 +223,45 @@ void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r)
     }
 }
 
-/* ---- mix: out[r, c] = sum_s m[r, s] x[s, c]
- * ------------------------------------------------------------ */
+/* ---- mix: out[r, c] = sum_s m[r, s] x[s, c] -------------------------------------------------- */
 
 typedef struct Mix {
     SnlGen *g;
     int64_t streams_out, streams_in;
     int64_t x_member, y_member; /* elements from one stream to the next */
+    bool few;                   /* so few streams that loops over them are written out */
     LLVMValueRef x, m, y;
 } Mix;
+
+/* sum + m[r, s] * x[s] at column c; sum NULL: 0. */
+static LLVMValueRef add_stream(const Mix *k, LLVMValueRef c, LLVMValueRef m_row, LLVMValueRef s,
+                               LLVMValueRef sum, int lanes)
+{
+    SnlGen *g = k->g;
+    LLVMValueRef by = snl_splat(g, snl_load(g, snl_offset(g, m_row, s, 4), 1), lanes);
+    LLVMValueRef x = snl_offset(g, snl_offset(g, k->x, c, 4), s, k->x_member * 4);
+    LLVMValueRef v = snl_load(g, x, lanes);
+    return sum ? snl_fma(g, by, v, sum) : snl_fmul(g, by, v);
+}
+
+/* Stream r of the result at column c. */
+static void mix_stream(const Mix *k, LLVMValueRef c, LLVMValueRef r, int lanes)
+{
+    SnlGen *g = k->g;
+    LLVMValueRef row = snl_offset(g, k->m, r, k->streams_in * 4);
+    LLVMValueRef sum = add_stream(k, c, row, snl_i64(g, 0), NULL, lanes);
+    if (k->few) {
+        for (int64_t s = 1; s < k->streams_in; s++)
+            sum = add_stream(k, c, row, snl_i64(g, s), sum, lanes);
+    } else {
+        SnlLoop s;
+        snl_loop_begin(g, &s, snl_i64(g, 1), snl_i64(g, k->streams_in), 1, 1, &sum);
+        sum = add_stream(k, c, row, s.i, s.carried[0], lanes);
+        snl_loop_end(g, &s, &sum);
+        sum = s.carried[0];
+    }
+    snl_store(g, sum, snl_offset(g, snl_offset(g, k->y, c, 4), r, k->y_member * 4));
+}
 
 static LLVMValueRef mix_columns(const Mix *k, LLVMValueRef from, LLVMValueRef to, int lanes)
 {
@@ -241,16 +271,13 @@ static LLVMValueRef mix_columns(const Mix *k, LLVMValueRef from, LLVMValueRef to
         snl_add(g, from, snl_mul(g, snl_div_const(g, span, lanes), snl_i64(g, lanes)));
     SnlLoop c;
     snl_loop_begin(g, &c, from, end, lanes, 0, NULL);
-    for (int64_t r = 0; r < k->streams_out; r++) {
-        LLVMValueRef sum = NULL;
-        for (int64_t s = 0; s < k->streams_in; s++) {
-            LLVMValueRef at = snl_offset_const(g, k->m, (r * k->streams_in + s) * 4);
-            LLVMValueRef by = snl_splat(g, snl_load(g, at, 1), lanes);
-            LLVMValueRef x = snl_offset_const(g, snl_offset(g, k->x, c.i, 4), s * k->x_member * 4);
-            LLVMValueRef v = snl_load(g, x, lanes);
-            sum = sum ? snl_fma(g, by, v, sum) : snl_fmul(g, by, v);
-        }
-        snl_store(g, sum, snl_offset_const(g, snl_offset(g, k->y, c.i, 4), r * k->y_member * 4));
+    if (k->few) {
+        for (int64_t r = 0; r < k->streams_out; r++) mix_stream(k, c.i, snl_i64(g, r), lanes);
+    } else {
+        SnlLoop r;
+        snl_loop_begin(g, &r, snl_i64(g, 0), snl_i64(g, k->streams_out), 1, 0, NULL);
+        mix_stream(k, c.i, r.i, lanes);
+        snl_loop_end(g, &r, NULL);
     }
     snl_loop_end(g, &c, NULL);
     return end;
@@ -263,6 +290,7 @@ void snl_kernel_mix(const SnlOpGen *o, SnlRange r)
     Mix k = {.g = g,
              .streams_out = w->type->dim[0],
              .streams_in = w->type->dim[1],
+             .few = w->type->dim[0] <= MAX_OPERANDS && w->type->dim[1] <= MAX_OPERANDS,
              .x_member = o->in[0].member,
              .y_member = o->out.member};
     char *name =

@@ -37,7 +37,7 @@ static void line_weights(const SnlLinear *l, LLVMValueRef line_ptr, LLVMValueRef
     }
 }
 
-static LLVMValueRef panel_ptr(const SnlLinear *l, LLVMValueRef panel)
+LLVMValueRef snl_linear_panel(const SnlLinear *l, LLVMValueRef panel)
 {
     return snl_offset(l->g, l->w, panel, snl_panel_bytes(l->dtype, l->inputs));
 }
@@ -49,16 +49,12 @@ static LLVMValueRef input(const SnlLinear *l, LLVMValueRef row, LLVMValueRef k, 
     return snl_splat(g, snl_load(g, at, 1), SNL_LANES);
 }
 
-/* ---- storing a panel's 16 results
- * ------------------------------------------------------------------- */
+/* ---- storing a panel's 16 results ------------------------------------------------------------ */
 
 static LLVMValueRef lane_mask(const SnlLinear *l, LLVMValueRef first)
 {
     SnlGen *g = l->g;
-    LLVMValueRef index[SNL_LANES];
-    for (int i = 0; i < SNL_LANES; i++) index[i] = snl_i64(g, i);
-    LLVMValueRef iota = LLVMConstVector(index, SNL_LANES);
-    LLVMValueRef at = LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), iota, "");
+    LLVMValueRef at = snl_lane_index(g, first);
     LLVMValueRef above = LLVMBuildICmp(g->b, LLVMIntSGE, at, snl_splat(g, l->c0, SNL_LANES), "");
     LLVMValueRef below = LLVMBuildICmp(g->b, LLVMIntSLT, at, snl_splat(g, l->c1, SNL_LANES), "");
     return LLVMBuildAnd(g->b, above, below, "");
@@ -108,8 +104,7 @@ void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVM
     masked(g, "llvm.masked.store", vec, args, 4);
 }
 
-/* ---- GEMV
- * --------------------------------------------------------------------------------------------- */
+/* ---- GEMV ------------------------------------------------------------------------------------ */
 
 enum { ACCUMULATORS = 4, LINES_A_ROUND = 8 };
 
@@ -134,7 +129,7 @@ static void gemv_panel(const SnlLinear *l, LLVMValueRef panel_index)
         return;
     }
     LLVMValueRef zero = snl_splat_f32(g, 0.0, SNL_LANES);
-    LLVMValueRef panel = panel_ptr(l, panel_index);
+    LLVMValueRef panel = snl_linear_panel(l, panel_index);
     LLVMValueRef acc[ACCUMULATORS] = {zero, zero, zero, zero};
     int64_t whole = l->inputs / l->group; /* lines all of whose inputs exist */
     int64_t rounds = whole / LINES_A_ROUND * LINES_A_ROUND;
@@ -163,8 +158,7 @@ static void gemv(const SnlLinear *l)
     snl_loop_end(g, &p, NULL);
 }
 
-/* ---- GEMM
- * --------------------------------------------------------------------------------------------- */
+/* ---- GEMM ------------------------------------------------------------------------------------ */
 
 /* acc[t * panels + p] += line of inputs `group * k ..` */
 static void gemm_line(const SnlLinear *l, const SnlTile *t, LLVMValueRef k, int used,
@@ -233,7 +227,8 @@ static void gemm_panels(const SnlLinear *l, int panels, LLVMValueRef from, LLVMV
     SnlLoop p;
     snl_loop_begin(g, &p, from, to, panels, 0, NULL);
     SnlTile t = {.panels = panels, .first_panel = p.i};
-    for (int i = 0; i < panels; i++) t.panel[i] = panel_ptr(l, snl_add(g, p.i, snl_i64(g, i)));
+    for (int i = 0; i < panels; i++)
+        t.panel[i] = snl_linear_panel(l, snl_add(g, p.i, snl_i64(g, i)));
     /* Blocks need an integer accumulator beside each float one. */
     bool blocks = snl_dtype_is_blocked(l->dtype);
     const int sizes[] = {blocks ? g->tile_tokens / 2 : g->tile_tokens, blocks ? 2 : 4, 1};
@@ -262,9 +257,7 @@ static void gemm(const SnlLinear *l)
     if (g->tile_panels > 1) gemm_panels(l, 1, middle, last);
 }
 
-/* ---- calls
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
                        bool accumulate)
@@ -284,11 +277,14 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
     l.groups = (l.inputs + l.group - 1) / l.group;
     l.edges = l.rows % SNL_PANEL_ROWS != 0 ||
               (o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0);
+    /* One row has no strides: members of any count share a decode kernel. */
+    const char *form = o->decode ? "decode"
+                                 : snl_arena_printf(g->arena, "prefill.%lld.%lld",
+                                                    (long long)x.stride, (long long)y.stride);
     char *name =
-        snl_arena_printf(g->arena, "linear.%s.%lldx%lld.%s.%lld.%lld%s%s%s",
-                         snl_dtype_info[l.dtype].text, (long long)l.rows, (long long)l.inputs,
-                         o->decode ? "decode" : "prefill", (long long)x.stride, (long long)y.stride,
-                         bias ? ".bias" : "", accumulate ? ".acc" : "", l.edges ? ".edges" : "");
+        snl_arena_printf(g->arena, "linear.%s.%lldx%lld.%s%s%s%s", snl_dtype_info[l.dtype].text,
+                         (long long)l.rows, (long long)l.inputs, form, bias ? ".bias" : "",
+                         accumulate ? ".acc" : "", l.edges ? ".edges" : "");
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 4, 3, &fresh);
     if (fresh) {

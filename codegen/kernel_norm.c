@@ -4,8 +4,7 @@
 
 #include "ir/eval.h"
 
-/* ---- rms_norm: y = x / sqrt(mean(x^2) + eps) * g, per group of d columns
- * --------------------------------- */
+/* ---- rms_norm: y = x / sqrt(mean(x^2) + eps) * g, per group of d columns ---- */
 
 /* Sum of squares of d numbers at x: four accumulators in turn, then a tree. */
 static LLVMValueRef sum_of_squares(SnlGen *g, LLVMValueRef x, int64_t d, int lanes)
@@ -75,9 +74,7 @@ void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, S
     snl_call(g, f, args, 7);
 }
 
-/* ---- rope
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- rope ------------------------------------------------------------------------------------ */
 
 static void rope_head(SnlGen *g, LLVMValueRef x, LLVMValueRef table, LLVMValueRef y, int64_t d)
 {
@@ -154,8 +151,7 @@ void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1)
     snl_call(g, f, args, 6);
 }
 
-/* ---- shift, row_write: the row before this call's first
- * ------------------------------------------------------ */
+/* ---- shift, row_write: the row before this call's first -------------------------------------- */
 
 /* Copies n f32 (columns [c0, c1) of a row). */
 static void copy_columns(SnlGen *g, LLVMValueRef from, LLVMValueRef to, LLVMValueRef c0,

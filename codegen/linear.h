@@ -26,12 +26,15 @@ typedef struct SnlTile {
     LLVMValueRef panel[SNL_MAX_TILE_PANELS];
 } SnlTile;
 
+/* Where a panel of the weight begins. */
+LLVMValueRef snl_linear_panel(const SnlLinear *l, LLVMValueRef panel);
+
 /* Stores the 16 results of the panel whose first row is `first` into the token row at y: adds bias
  * and what is there already where the kernel does, and leaves lanes outside [c0, c1) alone. */
 void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first);
 
 /* codegen/kernel_blocks.c: q8_0 and q4_0. */
-void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel);
+void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index);
 void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t);
 LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
                                 LLVMValueRef lane, LLVMValueRef c);

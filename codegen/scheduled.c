@@ -1,8 +1,9 @@
 /* codegen/scheduled.c -- is a function what the step emitter takes for granted?
  *
- * Scheduled IR is text like any other: half a pipeline, or a hand, may have left something out. What is
- * checked is what the emitters would otherwise assert or believe: placements, places and shares that fit.
- * Not checked is whether threads keep out of each other's way: that is the scheduler's word. */
+ * Scheduled IR is text like any other: half a pipeline, or a hand, may have left something out.
+ * What is checked is what the emitters would otherwise assert or believe: placements, places and
+ * shares that fit. Not checked is whether threads keep out of each other's way: that is the
+ * scheduler's word. */
 #include "codegen/gen.h"
 #include "ir/base/checked.h"
 
@@ -15,10 +16,11 @@ typedef struct Check {
 
 static SnlStatus fail(const Check *c, const SnlOp *op, const char *what)
 {
-    return snl_error(c->diag, SNL_E_STRUCTURE, op->loc,
-                     "code generation: '%s' of '@%s': %s: run schedule and plan-memory, and nothing "
-                     "that rewrites ops after them",
-                     snl_op_info[op->code].text, c->func->name, what);
+    return snl_error(
+        c->diag, SNL_E_STRUCTURE, op->loc,
+        "code generation: '%s' of '@%s': %s: run schedule and plan-memory, and nothing "
+        "that rewrites ops after them",
+        snl_op_info[op->code].text, c->func->name, what);
 }
 
 /* Attribute `key` is the offset of `nbytes` of a region. */
@@ -36,8 +38,7 @@ static SnlStatus check_place(const Check *c, const SnlOp *op, const SnlPlacement
         return fail(c, op, "no place for its scratch");
     if (op->n_out == 0) return SNL_OK;
     bool private = p->split == SNL_SPLIT_ALL;
-    if (snl_op_is_result(op))
-        return private ? fail(c, op, "a result in private memory") : SNL_OK;
+    if (snl_op_is_result(op)) return private ? fail(c, op, "a result in private memory") : SNL_OK;
     int64_t nbytes = snl_row_words(op->out[0]->type) * c->tokens * 4;
     return lies_in(op, "at", nbytes, private ? c->private_bytes : c->shared_bytes)
                ? SNL_OK
@@ -122,9 +123,10 @@ SnlStatus snl_check_scheduled(const SnlFunc *func, SnlDiag *diag)
                .shared_bytes = snl_attr_int(attrs, "shared_bytes", -1),
                .private_bytes = snl_attr_int(attrs, "private_bytes", -1)};
     if (c.tokens < 1 || c.tokens > SNL_MAX_BLOCK || c.shared_bytes < 0 || c.private_bytes < 0)
-        return snl_error(diag, SNL_E_STRUCTURE, func->loc,
-                         "code generation: '@%s' is not planned: run shapes, schedule and plan-memory",
-                         func->name);
+        return snl_error(
+            diag, SNL_E_STRUCTURE, func->loc,
+            "code generation: '@%s' is not planned: run shapes, schedule and plan-memory",
+            func->name);
     for (const SnlOp *op = func->first; op != func->last; op = op->next) SNL_TRY(check_op(&c, op));
     for (size_t i = 0; i < func->last->n_in; i++) {
         const SnlOp *def = snl_in(func->last, i)->def;

@@ -27,8 +27,7 @@ typedef struct Step {
     int64_t *result_of; /* per value id: index of the function result it is, -1 */
 } Step;
 
-/* ---- fields of the context
- * ---------------------------------------------------------------------------- */
+/* ---- fields of the context ------------------------------------------------------------------- */
 
 enum {
 #define SNLRT_FIELD(type, name, kind) CTX_##name,
@@ -86,8 +85,7 @@ static Share share_of(Step *s, int64_t units)
     return new;
 }
 
-/* ---- where values lie
- * ------------------------------------------------------------------------------------- */
+/* ---- where values lie ------------------------------------------------------------------------ */
 
 static SnlPlace place_of(Step *s, const SnlValue *v)
 {
@@ -140,8 +138,7 @@ LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *state)
     return snl_offset_const(o->g, o->state, o->state_offset[state->id]);
 }
 
-/* ---- this thread's share of an op
- * ------------------------------------------------------------------------------ */
+/* ---- this thread's share of an op ------------------------------------------------------------ */
 
 /* Token rows of the op: all, the tail, or this thread's part of them. */
 static void row_range(Step *s, const SnlPlacement *p, SnlRange *r)
@@ -215,9 +212,7 @@ static SnlRange head_range(Step *s, const SnlPlacement *p, size_t m, size_t memb
     return r;
 }
 
-/* ---- ops
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- ops ------------------------------------------------------------------------------------- */
 
 static int64_t member_count(const SnlOp *op)
 {
@@ -389,7 +384,8 @@ static void emit_cast(Step *s, SnlOpGen *o)
     size_t members = (size_t)snl_type_members(y->type);
     for (size_t m = 0; m < members; m++) {
         SnlRange r = column_range(s, &o->p, m, members, snl_type_width(y->type));
-        LLVMValueRef mine = LLVMBuildICmp(g->b, LLVMIntSLT, r.c0, r.c1, ""); /* all columns or none */
+        LLVMValueRef mine =
+            LLVMBuildICmp(g->b, LLVMIntSLT, r.c0, r.c1, ""); /* all columns or none */
         r.r1 = LLVMBuildSelect(g->b, mine, r.r1, r.r0, "");
         snl_kernel_quantize(o, member_place(o, snl_in(o->op, 0), o->in[0], m),
                             member_place(o, y, o->out, m), r);
@@ -495,8 +491,7 @@ static void emit_barrier(Step *s)
     snl_call(g, f, args, 2);
 }
 
-/* ---- red zones (address sanitizer)
- * ------------------------------------------------------------------ */
+/* ---- red zones (address sanitizer) ----------------------------------------------------------- */
 
 static void set_poison(Step *s, const char *name, LLVMValueRef at, int64_t nbytes)
 {
@@ -531,7 +526,8 @@ static void poison_region(Step *s, LLVMValueRef region, bool private, int64_t re
         if (scratch && private)
             poison_behind(s, region, scratch->i, snl_op_scratch_bytes(op, s->tokens), redzone);
         if (at && (p.split == SNL_SPLIT_ALL) == private)
-            poison_behind(s, region, at->i, snl_row_words(op->out[0]->type) * s->tokens * 4, redzone);
+            poison_behind(s, region, at->i, snl_row_words(op->out[0]->type) * s->tokens * 4,
+                          redzone);
     }
 }
 

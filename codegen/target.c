@@ -83,50 +83,52 @@ static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
     return SNL_OK;
 }
 
-/* Does the machine have a feature? Asked of LLVM by way of the CPU's own feature list. */
-static bool cpu_name_in(const char *cpu, const char *const *names)
-{
-    for (; *names; names++)
-        if (strcmp(cpu, *names) == 0) return true;
-    return false;
-}
+/* ---- x86-64 processors ----------------------------------------------------------------------- */
 
-/* ---- what the CPU must have
- * -------------------------------------------------------------------------- */
+/* The names that --cpu takes: the x86-64 level, and what LLVM may use beyond it. A program says
+ * that it needs all of it: better refused than ended by an illegal instruction. */
+typedef struct Cpu {
+    const char *name;
+    int level;
+    const char *more;
+} Cpu;
 
-static const char *const v2_cpus[] = {"x86-64-v2",   "nehalem",   "westmere",
-                                      "sandybridge", "ivybridge", "silvermont",
-                                      "goldmont",    "btver2",    NULL};
-static const char *const v4_cpus[] = {
-    "x86-64-v4",      "skylake-avx512", "cascadelake", "cooperlake", "cannonlake",
-    "icelake-client", "icelake-server", "rocketlake",  "tigerlake",  "sapphirerapids",
-    "emeraldrapids",  "graniterapids",  "znver4",      "znver5",     NULL};
-static const char *const v1_cpus[] = {"x86-64", "generic",  "core2", "nocona",
-                                      "k8",     "amdfam10", NULL};
-
-static const char *const vnni_cpus[] = {"cascadelake",    "cooperlake",    "icelake-client",
-                                        "icelake-server", "rocketlake",    "tigerlake",
-                                        "sapphirerapids", "emeraldrapids", "graniterapids",
-                                        "znver4",         "znver5",        NULL};
-static const char *const avxvnni_cpus[] = {"alderlake",     "sapphirerapids", "emeraldrapids",
-                                           "graniterapids", "znver5",         NULL};
-
-static bool has_avx512(const char *cpu, const char *features)
-{
-    return strstr(features, "+avx512f") != NULL || cpu_name_in(cpu, v4_cpus);
-}
-
-/* What the tables above know, for an x86-64 target. */
-static bool named_cpu_has(const char *cpu, const char *features, const char *feature)
-{
-    if (strcmp(feature, "sse2") == 0) return true;
-    if (strcmp(feature, "avx2") == 0)
-        return !cpu_name_in(cpu, v1_cpus) && !cpu_name_in(cpu, v2_cpus);
-    if (strcmp(feature, "avx512bw") == 0) return has_avx512(cpu, features);
-    if (strcmp(feature, "avx512vnni") == 0) return cpu_name_in(cpu, vnni_cpus);
-    if (strcmp(feature, "avxvnni") == 0) return cpu_name_in(cpu, avxvnni_cpus);
-    return false;
-}
+#define ICE "+avx512vnni,+avx512vbmi,+avx512vbmi2,+avx512ifma,+avx512bitalg,+avx512vpopcntdq,+gfni"
+#define SAPPHIRE ICE ",+avxvnni,+avx512bf16,+avx512fp16"
+static const Cpu cpus[] = {
+    {"x86-64", 1, ""},
+    {"x86-64-v2", 2, ""},
+    {"x86-64-v3", 3, ""},
+    {"x86-64-v4", 4, ""},
+    {"haswell", 3, ""},
+    {"broadwell", 3, ""},
+    {"skylake", 3, ""},
+    {"alderlake", 3, "+avxvnni,+gfni"},
+    {"znver1", 3, ""},
+    {"znver2", 3, ""},
+    {"znver3", 3, ""},
+    {"skylake-avx512", 4, ""},
+    {"cascadelake", 4, "+avx512vnni"},
+    {"cooperlake", 4, "+avx512vnni,+avx512bf16"},
+    {"cannonlake", 4, "+avx512vbmi,+avx512ifma"},
+    {"icelake-client", 4, ICE},
+    {"icelake-server", 4, ICE},
+    {"rocketlake", 4, ICE},
+    {"tigerlake", 4, ICE ",+avx512vp2intersect"},
+    {"sapphirerapids", 4, SAPPHIRE},
+    {"emeraldrapids", 4, SAPPHIRE},
+    {"graniterapids", 4, SAPPHIRE},
+    {"znver4", 4, ICE ",+avx512bf16"},
+    {"znver5", 4, ICE ",+avx512bf16,+avxvnni,+avx512vp2intersect"},
+    {"nehalem", 2, ""},
+    {"westmere", 2, ""},
+    {"sandybridge", 2, "+avx"},
+    {"ivybridge", 2, "+avx,+f16c"},
+    {"silvermont", 2, "+movbe"},
+    {"goldmont", 2, "+movbe"},
+    {"btver2", 2, "+avx,+f16c,+bmi,+lzcnt,+movbe"},
+};
+enum { N_CPUS = sizeof cpus / sizeof cpus[0] };
 
 /* Does LLVM's feature text have "+name" (sign '+') or "-name"? */
 static bool listed(const char *features, char sign, const char *name)
@@ -138,29 +140,53 @@ static bool listed(const char *features, char sign, const char *name)
     return false;
 }
 
-bool snl_gen_has_feature(SnlGen *g, const char *feature)
+/* What the machine of `g` is by name and by LLVM's feature text (`native`: complete). */
+typedef struct Traits {
+    bool x86;
+    int level; /* x86-64 level */
+    const char *features, *more;
+} Traits;
+
+static Traits traits_of(SnlGen *g)
 {
     char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
-    char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
+    char *name = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
     char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
-    if (strncmp(triple, "x86_64", 6) != 0) return false;
-    if (listed(features, '-', feature)) return false; /* native: the host says it all */
-    return listed(features, '+', feature) || named_cpu_has(cpu, features, feature);
+    Traits t = {strncmp(triple, "x86_64", 6) == 0, 1, features, ""};
+    const Cpu *known = NULL;
+    for (size_t i = 0; i < N_CPUS; i++)
+        if (strcmp(cpus[i].name, name) == 0) known = &cpus[i];
+    if (listed(features, '+', "avx512f"))
+        t.level = 4;
+    else if (known)
+        t.level = known->level;
+    else if (listed(features, '+', "avx2"))
+        t.level = 3;
+    if (known) t.more = known->more;
+    return t;
+}
+
+bool snl_gen_has_feature(SnlGen *g, const char *feature)
+{
+    static const struct {
+        const char *name;
+        int level;
+    } of_level[] = {{"sse2", 1}, {"avx2", 3}, {"avx512bw", 4}};
+    Traits t = traits_of(g);
+    if (!t.x86 || listed(t.features, '-', feature)) return false;
+    for (size_t i = 0; i < sizeof of_level / sizeof of_level[0]; i++)
+        if (strcmp(feature, of_level[i].name) == 0 && t.level >= of_level[i].level) return true;
+    return listed(t.features, '+', feature) || listed(t.more, '+', feature);
 }
 
 char *snl_gen_required_features(SnlGen *g)
 {
-    char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
-    char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
-    char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
-    if (strncmp(triple, "x86_64", 6) != 0) return snl_arena_strdup(g->arena, "");
-    if (strchr(features, '-')) return features; /* native: all that LLVM was told */
-    const char *base = cpu_name_in(cpu, v1_cpus)   ? ""
-                       : has_avx512(cpu, features) ? SNL_NEEDS_V4
-                       : cpu_name_in(cpu, v2_cpus) ? SNL_NEEDS_V2
-                                                   : SNL_NEEDS_V3;
-    return snl_arena_printf(g->arena, "%s%s", base,
-                            cpu_name_in(cpu, vnni_cpus) ? ",avx512vnni" : "");
+    static const char *const base[] = {"", "", SNL_NEEDS_V2, SNL_NEEDS_V3, SNL_NEEDS_V4};
+    Traits t = traits_of(g);
+    if (!t.x86) return snl_arena_strdup(g->arena, "");
+    if (strchr(t.features, '-')) /* native: all that LLVM was told */
+        return snl_arena_strdup(g->arena, t.features);
+    return snl_arena_printf(g->arena, "%s%s%s", base[t.level], *t.more ? "," : "", t.more);
 }
 
 char *snl_target_cpus(SnlArena *arena, const char *triple)
@@ -171,12 +197,9 @@ char *snl_target_cpus(SnlArena *arena, const char *triple)
                                     ? "generic, cortex-a53, cortex-a72, cortex-a76, neoverse-n1, "
                                       "neoverse-v1, apple-m1"
                                     : "generic");
-    char *text = snl_arena_strdup(arena, "x86-64, x86-64-v2, x86-64-v3, x86-64-v4, haswell, "
-                                         "broadwell, skylake, alderlake, znver1, znver2, znver3");
-    for (const char *const *n = v4_cpus + 1; *n; n++)
-        text = snl_arena_printf(arena, "%s, %s", text, *n);
-    for (const char *const *n = v2_cpus + 1; *n; n++)
-        text = snl_arena_printf(arena, "%s, %s", text, *n);
+    char *text = snl_arena_strdup(arena, cpus[0].name);
+    for (size_t i = 1; i < N_CPUS; i++)
+        text = snl_arena_printf(arena, "%s, %s", text, cpus[i].name);
     return text;
 }
 
@@ -184,18 +207,12 @@ char *snl_target_cpus(SnlArena *arena, const char *triple)
  * for the weights and one broadcast input. */
 static void choose_tile(SnlGen *g)
 {
-    char *triple = own_message(g->arena, LLVMGetTargetMachineTriple(g->machine));
-    char *cpu = own_message(g->arena, LLVMGetTargetMachineCPU(g->machine));
-    char *features = own_message(g->arena, LLVMGetTargetMachineFeatureString(g->machine));
-    if (strncmp(triple, "x86_64", 6) != 0) {
-        g->tile_tokens = 6, g->tile_panels = 1; /* 32 registers of 4 lanes (NEON) */
-    } else if (has_avx512(cpu, features)) {
+    Traits t = traits_of(g);
+    g->tile_tokens = 6, g->tile_panels = 1; /* 16 registers of 8 lanes; NEON: 32 of 4 */
+    if (t.x86 && t.level >= 4)
         g->tile_tokens = 12, g->tile_panels = 2; /* 32 registers of 16 lanes */
-    } else if (cpu_name_in(cpu, v2_cpus) || cpu_name_in(cpu, v1_cpus)) {
-        g->tile_tokens = 3, g->tile_panels = 1; /* 16 registers of 4 lanes */
-    } else {
-        g->tile_tokens = 6, g->tile_panels = 1; /* 16 registers of 8 lanes */
-    }
+    else if (t.x86 && t.level < 3)
+        g->tile_tokens = 3; /* 16 registers of 4 lanes */
 }
 
 SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
@@ -228,8 +245,7 @@ void snl_gen_destroy(SnlGen *g)
     if (g->ctx) LLVMContextDispose(g->ctx);
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static SnlStatus verify(SnlGen *g, const char *path)
 {

@@ -37,6 +37,14 @@ LLVMValueRef snl_splat_f32(SnlGen *g, double x, int lanes)
     return snl_splat(g, snl_f32(g, x), lanes);
 }
 
+LLVMValueRef snl_lane_index(SnlGen *g, LLVMValueRef first)
+{
+    LLVMValueRef index[SNL_LANES];
+    for (int i = 0; i < SNL_LANES; i++) index[i] = snl_i64(g, i);
+    LLVMValueRef iota = LLVMConstVector(index, SNL_LANES);
+    return LLVMBuildAdd(g->b, snl_splat(g, first, SNL_LANES), iota, "");
+}
+
 LLVMValueRef snl_offset(SnlGen *g, LLVMValueRef ptr, LLVMValueRef index, int64_t elem_bytes)
 {
     LLVMValueRef at = elem_bytes == 1 ? index : snl_mul(g, index, snl_i64(g, elem_bytes));

@@ -61,6 +61,7 @@ uint16_t snl_f32_to_f16(float x);
 /* Block formats (ir/blocks.c). One block of n <= 32 numbers: integers into out_q[32], the scale (an f16
  * number) is the result; the values are q * scale. */
 enum { SNL_BLOCK = 32 };
+static inline int64_t snl_block_count(int64_t n) { return (n + SNL_BLOCK - 1) / SNL_BLOCK; }
 float snl_quantize_block(SnlDtype dtype, const float *x, int n, int8_t *out_q);
 /* A row of n numbers, rounded in place to what a block format holds. */
 void snl_round_blocks(SnlDtype dtype, float *x, int64_t n);

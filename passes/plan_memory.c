@@ -44,8 +44,8 @@ static int64_t round_up(int64_t n)
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Gives `b` the lowest offset at which it meets no buffer alive at the same time, and notes it on the op
- * as attribute `key`. */
+/* Gives `b` the lowest offset at which it meets no buffer alive at the same time, and notes it on
+ * the op as attribute `key`. */
 static SnlStatus region_add(Planner *p, Region *region, Buffer b, SnlOp *op, const char *key)
 {
     if (b.nbytes > MOST_BYTES - region->nbytes)
@@ -143,7 +143,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 }
 
 static const SnlPassOption options[] = {
-    {"redzone", SNL_OPTION_INT, "0", 0, 4096, "bytes (rounded up to 64) behind each buffer that nothing may touch"},
+    {"redzone", SNL_OPTION_INT, "0", 0, 4096,
+     "bytes (rounded up to 64) behind each buffer that nothing may touch"},
     {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},
 };
 

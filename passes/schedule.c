@@ -17,8 +17,8 @@
  *
  * A consumer joins its producer's stage when each thread needs only what it made itself (the same
  * columns, the same rows) or what every thread has made for itself (`all`: norms of one token,
- * cheap next to a barrier). Everything else waits for the next stage, and so do ops on one state for
- * each other. Exact: attributes, order, and sums taken apart without changing their order.
+ * cheap next to a barrier). Everything else waits for the next stage, and so do ops on one state
+ * for each other. Exact: attributes, order, and sums taken apart without changing their order.
  *
  * Decode is breadth-first: an op stands in the first stage that can have it, so layers that do not
  * wait for each other share stages. Prefill is depth-first: stages keep the order of the ops, and a
@@ -54,7 +54,7 @@ int64_t snl_member_words(const SnlType *type)
     int64_t width = snl_type_width(type);
     if (type->rank == 1) return 1; /* ids */
     if (!snl_dtype_is_blocked(type->dtype)) return width;
-    int64_t blocks = (width + SNL_BLOCK - 1) / SNL_BLOCK;
+    int64_t blocks = snl_block_count(width);
     return (blocks * (SNL_BLOCK + 8) + 63) / 64 * 16;
 }
 
@@ -98,8 +98,7 @@ static void place(SnlScheduler *s, SnlOp *op, SnlPlacement p)
     }
 }
 
-/* ---- rows nobody asks for
- * ---------------------------------------------------------------------------- */
+/* ---- rows nobody asks for -------------------------------------------------------------------- */
 
 /* Marks the ops whose results are needed only for the rows of result 0 (logits). */
 static void mark_tail(SnlScheduler *s)
@@ -118,8 +117,7 @@ static void mark_tail(SnlScheduler *s)
     }
 }
 
-/* ---- effects
- * ----------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static bool shares_state(const SnlOp *a, const SnlOp *b)
 {
@@ -145,9 +143,9 @@ static bool is_effect(const SnlOp *op)
     return snl_op_info[op->code].flags & SNL_EFFECT;
 }
 
-/* Must `op` wait for `earlier`, because one writes what the other reads or writes? Attention reads rows
- * before a position and kv_write writes rows from it on, but in one panel of 16 positions. So they share
- * a stage only where a head's reader is its writer: one token, the same caches. */
+/* Must `op` wait for `earlier`, because one writes what the other reads or writes? Attention reads
+ * rows before a position and kv_write writes rows from it on, but in one panel of 16 positions. So
+ * they share a stage only where a head's reader is its writer: one token, the same caches. */
 static bool must_wait(const SnlScheduler *s, const SnlOp *op, const SnlOp *earlier)
 {
     if ((!is_effect(op) && !is_effect(earlier)) || !shares_state(op, earlier)) return false;
@@ -180,8 +178,8 @@ static bool is_only_writer(const SnlScheduler *s, const SnlOp *write)
     return true;
 }
 
-/* Attention may read its own rows from the cache when kv_write of the same rows is done by then, and
- * nobody writes others. */
+/* Attention may read its own rows from the cache when kv_write of the same rows is done by then,
+ * and nobody writes others. */
 static void mark_own_rows(SnlScheduler *s, SnlOp *attention)
 {
     int64_t stage = snl_attr_int(&attention->attrs, "stage", 0);
@@ -198,8 +196,7 @@ static void mark_own_rows(SnlScheduler *s, SnlOp *attention)
     }
 }
 
-/* ---- one op at a time
- * -------------------------------------------------------------------------------- */
+/* ---- one op at a time ------------------------------------------------------------------------ */
 
 bool snl_op_is_result(const SnlOp *op)
 {
@@ -232,8 +229,7 @@ static void schedule_op(SnlScheduler *s, SnlOp *op)
     place(s, op, p);
 }
 
-/* ---- whole functions
- * -------------------------------------------------------------------------------------- */
+/* ---- whole functions ------------------------------------------------------------------------- */
 
 /* A copy of `v` before `ret`. Rounded numbers are rounded once more, which changes none of them and
  * keeps their type. */
@@ -395,10 +391,11 @@ static SnlStatus check_func(const SnlFunc *func, SnlDiag *diag)
                          SNL_MAX_BLOCK);
     for (size_t i = 0; i < func->n_result; i++)
         if (func->result[i]->rank < 2)
-            return snl_error(diag, SNL_E_UNSUPPORTED, func->loc,
-                             "schedule: result %zu of '@%s' is a position or token ids, wanted rows "
-                             "f32[T, D]",
-                             i, func->name);
+            return snl_error(
+                diag, SNL_E_UNSUPPORTED, func->loc,
+                "schedule: result %zu of '@%s' is a position or token ids, wanted rows "
+                "f32[T, D]",
+                i, func->name);
     for (SnlOp *op = func->first; op; op = op->next)
         if (snl_op_info[op->code].flags & SNL_CALLS)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,

@@ -61,9 +61,9 @@ static inline int64_t snl_value_row(const SnlValue *v)
 {
     return snl_type_row_elems(v->type);
 }
-/* 4-byte words that one member's row of a value takes in memory. Rows of q8_0: 32 bytes of integers for
- * each block, then an f32 scale for each, then minus the sum of each block's integers as i32; padded to
- * 64 bytes. Anything else is held as f32 (ids as i32). */
+/* 4-byte words that one member's row of a value takes in memory. Rows of q8_0: 32 bytes of integers
+ * for each block, then an f32 scale for each, then minus the sum of each block's integers as i32;
+ * padded to 64 bytes. Anything else is held as f32 (ids as i32). */
 int64_t snl_member_words(const SnlType *type);
 static inline int64_t snl_row_words(const SnlType *type)
 {

@@ -24,8 +24,7 @@ static inline bool snl_is_decode(const SnlScheduler *s)
     return s->tokens == 1;
 }
 
-/* ---- schedule_ready.c: when may an op read a value
- * ------------------------------------------------------ */
+/* ---- schedule_ready.c: when may an op read a value ------------------------------------------- */
 
 /* The op whose memory `v` lies in, through views; NULL for parameters. */
 const SnlOp *snl_storage_op(const SnlValue *v);
@@ -34,8 +33,7 @@ int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlaceme
 /* The same for all its operands. */
 int64_t snl_earliest_stage(const SnlOp *op, const SnlPlacement *p);
 
-/* ---- schedule_split.c: who computes what
- * --------------------------------------------------------------- */
+/* ---- schedule_split.c: who computes what ----------------------------------------------------- */
 
 /* Fills s->hint: what attention wants of the values on the way to it. */
 void snl_collect_hints(SnlScheduler *s);

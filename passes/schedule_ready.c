@@ -37,8 +37,9 @@ static bool by_columns(const SnlPlacement *p)
     return p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER;
 }
 
-/* `cols` shares out pairs of (member, unit), `inner` units of all members at once: the same thing for
- * one member only. `d` made a value of which the reader sees `seen` members, the reader makes `made`. */
+/* `cols` shares out pairs of (member, unit), `inner` units of all members at once: the same thing
+ * for one member only. `d` made a value of which the reader sees `seen` members, the reader makes
+ * `made`. */
 static bool same_shares(const SnlPlacement *d, int64_t seen, const SnlPlacement *p, int64_t made)
 {
     if (p->split == d->split) return p->split == SNL_SPLIT_INNER || made == seen;

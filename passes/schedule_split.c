@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-/* ---- hints: units that attention wants of the values on the way to it
- * ------------------------------ */
+/* ---- hints: units that attention wants of the values on the way to it ------------------------ */
 
 static void hint_value(SnlScheduler *s, SnlValue *v, int64_t units)
 {
@@ -30,8 +29,7 @@ void snl_collect_hints(SnlScheduler *s)
     }
 }
 
-/* ---- one op at a time
- * ---------------------------------------------------------------------------------- */
+/* ---- one op at a time ------------------------------------------------------------------------ */
 
 SnlPlacement snl_split_by_grain(int64_t width, int64_t grain, bool inner)
 {
@@ -192,16 +190,16 @@ static SnlPlacement split_local(SnlScheduler *s, SnlOp *op)
                  : snl_split_by_grain(width, SNL_PANEL_GRAIN, inner);
 }
 
-/* Row elements up to which every thread norms all members for itself; beyond, threads share the members
- * out and meet at a barrier (about 100 ns). */
+/* Row elements up to which every thread norms all members for itself; beyond, threads share the
+ * members out and meet at a barrier (about 100 ns). */
 enum { SMALL_MEMBERS = 4096 };
 
 /* Ops that need whole rows, one for each member. */
 static SnlPlacement split_rows_of_members(const SnlScheduler *s, const SnlOp *op)
 {
     const SnlType *type = op->out[0]->type;
-    bool shared_out = snl_is_decode(s) && snl_type_members(type) > 1 &&
-                      snl_type_row_elems(type) > SMALL_MEMBERS;
+    bool shared_out =
+        snl_is_decode(s) && snl_type_members(type) > 1 && snl_type_row_elems(type) > SMALL_MEMBERS;
     return shared_out ? snl_split_by_grain(snl_type_width(type), snl_type_width(type), false)
                       : whole(s);
 }

@@ -167,6 +167,48 @@ static void *result_buffer(int64_t n)
     return memory;
 }
 
+/* The number or the ids that `v` stands for; NULL: no parameter. */
+static const SnlTensor *argument_of(const SnlFunc *f, const SnlValue *v, const SnlTensor *args)
+{
+    for (size_t i = 0; i < f->n_param; i++)
+        if (f->param[i] == v) return &args[i];
+    return NULL;
+}
+
+static SnlStatus check_ids(const SnlOp *op, const SnlTensor *ids, int64_t n, SnlDiag *diag)
+{
+    int64_t vocab = snl_op_weight(op, 0)->type->dim[0];
+    for (int64_t t = 0; t < n; t++)
+        if (!(ids->at[t] >= 0 && ids->at[t] < (double)vocab))
+            return snl_error(diag, SNL_E_NUMERIC, op->loc,
+                             "embed: token id of row %lld out of range: found %.17g, wanted 0 to %lld",
+                             (long long)t, ids->at[t], (long long)(vocab - 1));
+    return SNL_OK;
+}
+
+static SnlStatus check_position(const SnlOp *op, const SnlTensor *pos, int64_t n, SnlDiag *diag)
+{
+    int64_t context = op->sym[0].state[0]->type->dim[2];
+    if (pos->at[0] >= 0 && pos->at[0] <= (double)(context - n)) return SNL_OK;
+    return snl_error(diag, SNL_E_NUMERIC, op->loc, "%s: position: found %.17g, wanted 0 to %lld",
+                     snl_op_info[op->code].text, pos->at[0], (long long)(context - n));
+}
+
+/* Compiled code takes its arguments as they are: what would lead it out of a table or a cache is refused
+ * here. (The evaluator checks as it goes.) */
+static SnlStatus check_arguments(const SnlFunc *f, const SnlTensor *args, int64_t n, SnlDiag *diag)
+{
+    for (const SnlOp *op = f->first; op; op = op->next) {
+        bool writes = op->code == SNL_OP_KV_WRITE, attends = op->code == SNL_OP_ATTENTION;
+        if (op->code == SNL_OP_EMBED)
+            SNL_TRY(check_ids(op, argument_of(f, snl_in(op, 0), args), n, diag));
+        else if (writes || attends)
+            SNL_TRY(check_position(op, argument_of(f, snl_in(op, writes ? 2 : 3), args),
+                                   writes ? n : 0, diag));
+    }
+    return SNL_OK;
+}
+
 SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
                             int64_t n_tokens, SnlDiag *diag, SnlTensor *out_results)
 {
@@ -176,6 +218,7 @@ SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *ar
         return snl_error_at(diag, SNL_E_SHAPE, NULL,
                             "'@%s' is compiled for 1 to %lld tokens, called with %lld", f->name,
                             (long long)most, (long long)n_tokens);
+    SNL_TRY(check_arguments(f, args, n_tokens, diag));
     size_t n = f->n_param + f->n_result;
     SnlrtArg *memory = SNL_NEW_ARRAY(arena, SnlrtArg, n), *ctx_args = SNL_NEW_ARRAY(arena, SnlrtArg, n);
     for (size_t i = 0; i < f->n_param; i++) {

@@ -201,9 +201,10 @@ static char *streams(Kernel *k, int n, int width)
 void kernels_mix(void **state)
 {
     Support *s = *state;
-    static const int shapes[][2] = {{1, 1}, {4, 4}, {4, 1}, {1, 4}, {2, 3}, {3, 2}, {1, 7}};
+    static const int shapes[][2] = {{1, 1}, {4, 4}, {4, 1}, {1, 4}, {2, 3},
+                                    {3, 2}, {1, 7}, {2, 9}, {9, 1}, {20, 20}};
     Kernel *k = kernel_new(s->arena, "mix");
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 10; i++)
         for (int w = 0; w < 5; w++) {
             int R = shapes[i][0], S = shapes[i][1], width = widths[(3 * i + 5 * w) % N_WIDTHS];
             const char *x = kernel_param(k, "%s", streams(k, S, width));
