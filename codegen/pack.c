@@ -38,15 +38,10 @@ static bool panel_dtype(SnlDtype dtype)
     return dtype == SNL_F32 || dtype == SNL_BF16 || dtype == SNL_F16 || snl_dtype_is_blocked(dtype);
 }
 
-static int64_t block_count(int64_t cols)
-{
-    return (cols + SNL_BLOCK - 1) / SNL_BLOCK;
-}
-
 int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols)
 {
     if (snl_dtype_is_blocked(dtype)) {
-        int64_t blocks = block_count(cols);
+        int64_t blocks = snl_block_count(cols);
         return snl_panel_scale_bytes(blocks) + blocks * snl_block_lines(dtype) * LINE_BYTES;
     }
     int g = snl_panel_group(dtype);
@@ -178,7 +173,7 @@ static void fill_block(SnlDtype dtype, const float *in, int n, int64_t r, uint16
 static void fill_block_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols,
                              uint8_t *out)
 {
-    int64_t blocks = block_count(cols), block_bytes = (int64_t)snl_block_lines(dtype) * LINE_BYTES;
+    int64_t blocks = snl_block_count(cols), block_bytes = (int64_t)snl_block_lines(dtype) * LINE_BYTES;
     uint8_t *lines = out + snl_panel_scale_bytes(blocks);
     for (int64_t r = 0; r < SNL_PANEL_ROWS; r++)
         for (int64_t b = 0; b < blocks; b++) {

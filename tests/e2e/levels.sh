@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Levels of processors in one program: each that this machine has gives the same text; unknown and
-# missing ones are refused in one line; under qemu an old processor gets the lowest level, and one below
-# it a line, never SIGILL.
+# missing ones are refused in one line.
 set -u
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -34,16 +33,4 @@ for weights in f32 q8_0; do
     case $message in *"found 'v9', this program has v2, v3"*) ;; *) fail "v9: $message" ;; esac
 done
 
-if command -v qemu-x86_64 >/dev/null; then
-    wanted=$(text "" "$work/f32")
-    for cpu in Nehalem Haswell; do
-        found=$(qemu-x86_64 -cpu $cpu "$work/f32" --ids "1 2 3" -n 12 -t 1 2>/dev/null)
-        [ "$found" = "$wanted" ] && echo "qemu $cpu: the same ids" || fail "qemu $cpu: $found"
-    done
-    message=$(qemu-x86_64 -cpu core2duo "$work/f32" --ids "1" -n 1 2>&1)
-    [ $? -eq 4 ] || fail "core2duo: exit status"
-    case $message in *"lacks the feature sse4."*) ;; *) fail "core2duo: $message" ;; esac
-else
-    echo "skipped: no qemu-x86_64 for older processors"
-fi
 exit $failed
