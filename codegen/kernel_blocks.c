@@ -109,8 +109,7 @@ void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
 
 /* ---- linear ---------------------------------------------------------------------------------- */
 
-/* f16 scales of 16 rows for a block, as f32. */
-static LLVMValueRef row_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
+LLVMValueRef snl_block_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
 {
     SnlGen *g = l->g;
     LLVMTypeRef halves = snl_vec(LLVMHalfTypeInContext(g->ctx), SNL_LANES);
@@ -118,9 +117,7 @@ static LLVMValueRef row_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValue
     return LLVMBuildFPExt(g->b, snl_load_typed(g, halves, at, 32), snl_vec(g->f32, SNL_LANES), "");
 }
 
-/* Unsigned bytes of the inputs 4 i .. 4 i + 3 of 16 rows, i < 8: one line of q8_0, half of one of
- * q4_0. */
-static LLVMValueRef block_bytes(const SnlLinear *l, LLVMValueRef lines, int i)
+LLVMValueRef snl_block_bytes(const SnlLinear *l, LLVMValueRef lines, int i)
 {
     SnlGen *g = l->g;
     LLVMTypeRef words = snl_vec(g->i32, SNL_LANES);
@@ -132,7 +129,7 @@ static LLVMValueRef block_bytes(const SnlLinear *l, LLVMValueRef lines, int i)
     return LLVMBuildAnd(g->b, i < 4 ? line : LLVMBuildLShr(g->b, line, four, ""), mask, "");
 }
 
-static LLVMValueRef block_lines(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
+LLVMValueRef snl_block_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
 {
     SnlGen *g = l->g;
     int64_t blocks = snl_block_count(l->inputs);
@@ -140,12 +137,7 @@ static LLVMValueRef block_lines(const SnlLinear *l, LLVMValueRef panel, LLVMValu
     return snl_offset(g, lines, block, (int64_t)snl_block_lines(l->dtype) * 64);
 }
 
-/* What a block needs of a row of activations. */
-typedef struct Input {
-    LLVMValueRef bytes, scale, start; /* start of the integer accumulator, 16 lanes */
-} Input;
-
-static Input input_block(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
+SnlBlockInput snl_block_input(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
 {
     SnlGen *g = l->g;
     int64_t blocks = snl_block_count(l->inputs);
@@ -153,19 +145,19 @@ static Input input_block(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
     LLVMValueRef sums = snl_offset_const(g, scales, blocks * 4);
     LLVMValueRef minus = snl_load_typed(g, g->i32, snl_offset(g, sums, block, 4), 4);
     LLVMValueRef bits = LLVMConstInt(g->i32, l->dtype == SNL_Q8_0 ? 7 : 3, 0);
-    return (Input){.bytes = snl_offset(g, x, block, SNL_BLOCK),
-                   .scale = snl_load(g, snl_offset(g, scales, block, 4), 1),
-                   .start = snl_splat(g, LLVMBuildShl(g->b, minus, bits, ""), SNL_LANES)};
+    return (SnlBlockInput){.bytes = snl_offset(g, x, block, SNL_BLOCK),
+                           .scale = snl_load(g, snl_offset(g, scales, block, 4), 1),
+                           .start = snl_splat(g, LLVMBuildShl(g->b, minus, bits, ""), SNL_LANES)};
 }
 
-static LLVMValueRef input_bytes(SnlGen *g, const Input *x, int i)
+LLVMValueRef snl_block_input_bytes(SnlGen *g, const SnlBlockInput *x, int i)
 {
     LLVMValueRef four = snl_load_typed(g, g->i32, snl_offset_const(g, x->bytes, i * 4), 4);
     return snl_splat(g, four, SNL_LANES);
 }
 
-static LLVMValueRef scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LLVMValueRef x_scale,
-                           LLVMValueRef acc)
+LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LLVMValueRef x_scale,
+                              LLVMValueRef acc)
 {
     LLVMValueRef real = LLVMBuildSIToFP(g->b, dot, snl_vec(g->f32, SNL_LANES), "");
     return snl_fma(g, real, snl_fmul(g, rows, snl_splat(g, x_scale, SNL_LANES)), acc);
@@ -176,13 +168,14 @@ static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef panel, LLVMValue
                                LLVMValueRef acc)
 {
     SnlGen *g = l->g;
-    Input x = input_block(l, l->x, block);
-    LLVMValueRef lines = block_lines(l, panel, block);
+    SnlBlockInput x = snl_block_input(l, l->x, block);
+    LLVMValueRef lines = snl_block_at(l, panel, block);
     LLVMValueRef dot[2] = {x.start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
     for (int i = 0; i < 8; i++)
-        dot[i % 2] = snl_dot_bytes(g, dot[i % 2], block_bytes(l, lines, i), input_bytes(g, &x, i));
+        dot[i % 2] = snl_dot_bytes(g, dot[i % 2], snl_block_bytes(l, lines, i),
+                                   snl_block_input_bytes(g, &x, i));
     LLVMValueRef sum = LLVMBuildAdd(g->b, dot[0], dot[1], "");
-    return scaled(g, sum, row_scales(l, panel, block), x.scale, acc);
+    return snl_block_scaled(g, sum, snl_block_scales(l, panel, block), x.scale, acc);
 }
 
 void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
@@ -202,48 +195,6 @@ void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
                      snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
 }
 
-/* A register tile of tokens x panels: per block, integer accumulators for each pair. */
-void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t)
-{
-    SnlGen *g = l->g;
-    LLVMValueRef acc[SNL_MAX_TILE], dot[SNL_MAX_TILE], rows[4];
-    unsigned n = (unsigned)(t->tokens * t->panels);
-    for (unsigned i = 0; i < n; i++) acc[i] = snl_splat_f32(g, 0.0, SNL_LANES);
-    SnlLoop b;
-    snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, snl_block_count(l->inputs)), 1, n, acc);
-    Input x[16];
-    for (int r = 0; r < t->tokens; r++) {
-        x[r] = input_block(l, snl_offset_const(g, t->x, r * l->x_stride * 4), b.i);
-        for (int p = 0; p < t->panels; p++) dot[r * t->panels + p] = x[r].start;
-    }
-    for (int i = 0; i < 8; i++) {
-        LLVMValueRef line[4];
-        for (int p = 0; p < t->panels; p++)
-            line[p] = block_bytes(l, block_lines(l, t->panel[p], b.i), i);
-        for (int r = 0; r < t->tokens; r++) {
-            LLVMValueRef bytes = input_bytes(g, &x[r], i);
-            for (int p = 0; p < t->panels; p++) {
-                LLVMValueRef *d = &dot[r * t->panels + p];
-                *d = snl_dot_bytes(g, *d, line[p], bytes);
-            }
-        }
-    }
-    for (int p = 0; p < t->panels; p++) rows[p] = row_scales(l, t->panel[p], b.i);
-    for (int r = 0; r < t->tokens; r++)
-        for (int p = 0; p < t->panels; p++) {
-            int k = r * t->panels + p;
-            acc[k] = scaled(g, dot[k], rows[p], x[r].scale, b.carried[k]);
-        }
-    snl_loop_end(g, &b, acc);
-    for (int r = 0; r < t->tokens; r++)
-        for (int p = 0; p < t->panels; p++) {
-            LLVMValueRef panel = snl_add(g, t->first_panel, snl_i64(g, p));
-            snl_linear_store(l, b.carried[r * t->panels + p],
-                             snl_offset_const(g, t->y, r * l->y_stride * 4),
-                             snl_mul(g, panel, snl_i64(g, SNL_PANEL_ROWS)));
-        }
-}
-
 /* ---- embed ----------------------------------------------------------------------------------- */
 
 /* Element c of row `lane` (0..15) of a panel. */
@@ -256,7 +207,7 @@ LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMV
     LLVMValueRef at = snl_offset(g, snl_offset(g, panel, block, SNL_PANEL_ROWS * 2), lane, 2);
     LLVMValueRef scale = snl_load_typed(g, LLVMHalfTypeInContext(g->ctx), at, 2);
     LLVMValueRef low = q8 ? i : snl_rem_const(g, i, 16);
-    LLVMValueRef line = snl_offset(g, block_lines(&l, panel, block), snl_div_const(g, low, 4), 64);
+    LLVMValueRef line = snl_offset(g, snl_block_at(&l, panel, block), snl_div_const(g, low, 4), 64);
     line = snl_offset(g, snl_offset(g, line, lane, 4), snl_rem_const(g, low, 4), 1);
     LLVMValueRef byte = LLVMBuildZExt(g->b, snl_load_typed(g, g->i8, line, 1), g->i32, "");
     if (!q8) {

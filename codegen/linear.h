@@ -33,10 +33,38 @@ LLVMValueRef snl_linear_panel(const SnlLinear *l, LLVMValueRef panel);
  * and what is there already where the kernel does, and leaves lanes outside [c0, c1) alone. */
 void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first);
 
+/* The lanes' weights of inputs group * k .. of a line: lanes[0..group). */
+void snl_linear_line(const SnlLinear *l, LLVMValueRef line_ptr, LLVMValueRef *lanes);
+/* Input k + extra of a row of x, in all lanes. */
+LLVMValueRef snl_linear_input(const SnlLinear *l, LLVMValueRef row, LLVMValueRef k, int64_t extra);
+
+/* codegen/kernel_gemm.c: many tokens. */
+void snl_linear_gemm(const SnlLinear *l);
+
 /* codegen/kernel_blocks.c: q8_0 and q4_0. */
 void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index);
+/* codegen/kernel_gemm_blocks.c */
 void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t);
 LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
                                 LLVMValueRef lane, LLVMValueRef c);
+
+/* What a block needs of a row of activations. */
+typedef struct SnlBlockInput {
+    LLVMValueRef bytes, scale, start; /* start of the integer accumulator, 16 lanes */
+} SnlBlockInput;
+
+SnlBlockInput snl_block_input(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block);
+/* Activations 4 i .. 4 i + 3 of the block, in all lanes. */
+LLVMValueRef snl_block_input_bytes(SnlGen *g, const SnlBlockInput *x, int i);
+/* First line of a panel's block. */
+LLVMValueRef snl_block_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block);
+/* Unsigned bytes of the inputs 4 i .. 4 i + 3 of 16 rows, i < 8: one line of q8_0, half of one of
+ * q4_0. */
+LLVMValueRef snl_block_bytes(const SnlLinear *l, LLVMValueRef lines, int i);
+/* f16 scales of 16 rows for a block, as f32. */
+LLVMValueRef snl_block_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block);
+/* acc + dot * rows * x_scale */
+LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LLVMValueRef x_scale,
+                              LLVMValueRef acc);
 
 #endif
