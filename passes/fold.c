@@ -16,7 +16,8 @@
  * Only when every reader of the scaled value is such a linear, when every use of each weight would
  * get the same factor (a tied head has another one), and when the product keeps its precision: the
  * stored format is f32, or narrower than the source's, so that it is rounded by us anyway. The
- * option `weights` names the stored format as in `pack`. */
+ * options `weights` and `head` name the stored formats as in `pack`. */
+#include "passes/heads.h"
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -47,6 +48,7 @@ typedef struct Fold {
     size_t *matched; /* by weight id: uses in readers of candidates that are not dropped */
     Factor *factor;
     bool *conflict, *looked, *precise;
+    const bool *is_head;
 } Fold;
 
 /* ---- candidates ----------------------------------------------------------------------------- */
@@ -118,16 +120,22 @@ static int64_t width_of(SnlDtype dtype)
     return snl_dtype_row_bytes(dtype, 32);
 }
 
+static const char *stored_format(const Fold *fold, const SnlWeight *w)
+{
+    const char *head = snl_pass_text(fold->ctx, "head");
+    return fold->is_head[w->id] && *head ? head : snl_pass_text(fold->ctx, "weights");
+}
+
 static SnlStatus look_at(Fold *fold, SnlWeight *w)
 {
     if (fold->looked[w->id]) return SNL_OK;
     fold->looked[w->id] = true;
-    const char *stored = snl_pass_text(fold->ctx, "weights");
+    const char *stored = stored_format(fold, w);
     SnlDtype source = w->type->dtype;
     if (!fold->ctx->source && has_source(w) && strcmp(stored, "source") == 0)
         return snl_error(fold->ctx->diag, SNL_E_PIPELINE, w->loc,
                          "fold: the stored type of @%s is not known without the model's files; "
-                         "give weights=f32, bf16 or f16",
+                         "give weights=f32, bf16, f16, q8_0 or q4_0",
                          w->name);
     if (fold->ctx->source)
         SNL_TRY(snl_weight_stored_dtype(w, fold->ctx->source, fold->ctx->diag, &source));
@@ -248,15 +256,16 @@ static void rewrite(Fold *fold, const Candidate *c)
     if (norm) snl_value_rename(x, name);
 }
 
-static bool check_format(const SnlPassContext *ctx)
+static bool check_format(const SnlPassContext *ctx, const char *option)
 {
-    const char *stored = snl_pass_text(ctx, "weights");
+    const char *stored = snl_pass_text(ctx, option);
     SnlDtype dtype;
     bool named = snl_dtype_find(stored, strlen(stored), &dtype) &&
                  (snl_dtype_info[dtype].flags & SNL_DT_FLOAT);
-    if (named || strcmp(stored, "source") == 0) return true;
+    bool like_others = !*stored && strcmp(option, "head") == 0;
+    if (named || like_others || strcmp(stored, "source") == 0) return true;
     snl_error_at(ctx->diag, SNL_E_PIPELINE, "fold",
-                 "weights: found '%s', wanted source, f32, bf16, f16, q8_0 or q4_0", stored);
+                 "%s: found '%s', wanted source, f32, bf16, f16, q8_0 or q4_0", option, stored);
     return false;
 }
 
@@ -264,7 +273,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
     Fold fold = {.m = m, .ctx = ctx, .arena = ctx->scratch};
     size_t n = m->weights.n;
-    if (!check_format(ctx)) return SNL_PASS_FAILED;
+    if (!check_format(ctx, "weights") || !check_format(ctx, "head")) return SNL_PASS_FAILED;
+    fold.is_head = snl_head_weights(fold.arena, m);
     fold.uses = snl_weight_uses(m, fold.arena);
     fold.matched = SNL_NEW_ARRAY(fold.arena, size_t, n);
     fold.factor = SNL_NEW_ARRAY(fold.arena, Factor, n);
@@ -284,7 +294,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 
 static const SnlPassOption options[] = {
     {"weights", SNL_OPTION_TEXT, "source", 0, 0,
-     "stored format of matrices: source (as in the model's files), f32, bf16, f16"},
+     "stored format of matrices: source (as in the model's files), f32, bf16, f16, q8_0, q4_0"},
+    {"head", SNL_OPTION_TEXT, "", 0, 0, "the same for the matrix of the logits (default: weights)"},
     {0}};
 
 const SnlPass snl_pass_fold = {

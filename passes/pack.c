@@ -19,6 +19,7 @@
  *
  * The module records `rounds(w=bf16)` only if something is narrowed that was not in that format
  * before. */
+#include "passes/heads.h"
 #include "passes/rewrite.h"
 
 #include <string.h>
@@ -27,7 +28,7 @@ typedef struct Pack {
     SnlModule *m;
     SnlPassContext *ctx;
     const char *weights, *head; /* options */
-    bool *is_head;              /* by weight id: makes logits */
+    const bool *is_head;        /* by weight id: makes logits */
     SnlWeight **by;             /* weight id -> stored matrix */
     size_t n_by;
     bool changed, rounded[SNL_DTYPE_COUNT];
@@ -135,24 +136,6 @@ static void pack_slot(void *user, SnlOp *op, SnlWeight **slot)
     *slot = p->by[w->id];
 }
 
-/* ---- logits
- * ---------------------------------------------------------------------------------------------- */
-
-/* Marks the matrices of linears whose results reach result 0 through elementwise operations alone.
- */
-static void mark_heads(Pack *p)
-{
-    for (const SnlFunc *f = p->m->first; f; f = f->next) {
-        const SnlOp *ret = f->last;
-        if (f->kind != SNL_FUNC || !ret || ret->n_in == 0) continue;
-        const SnlOp *op = snl_in(ret, 0)->def;
-        while (op && op->n_in == 1 && (snl_op_info[op->code].flags & SNL_ELTWISE))
-            op = snl_in(op, 0)->def;
-        if (!op || op->code != SNL_OP_LINEAR) continue;
-        for (size_t i = 0; i < op->sym[0].n; i++) p->is_head[op->sym[0].weight[i]->id] = true;
-    }
-}
-
 /* ---- inputs of integer dots
  * ------------------------------------------------------------------------------ */
 
@@ -219,8 +202,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     }
     p.n_by = m->weights.n;
     p.by = SNL_NEW_ARRAY(ctx->scratch, SnlWeight *, p.n_by);
-    p.is_head = SNL_NEW_ARRAY(ctx->scratch, bool, p.n_by);
-    mark_heads(&p);
+    p.is_head = snl_head_weights(ctx->scratch, m);
     snl_weight_slots(m, pack_slot, &p);
     if (p.status != SNL_OK) return SNL_PASS_FAILED;
     note_rounding(&p, quantize_inputs(&p));

@@ -117,7 +117,7 @@ typedef struct SnlrtLevel {
     F(const char *, compiler, p)      /* "snlpc 0.1.0" */                                          \
     F(const char *, target, p)        /* triple and cpu, for --about */                            \
     F(const char *, cpu_features, p)  /* of the lowest level */                                    \
-    F(const char *, weight_format, p) /* "f32", "bf16", ... */                                     \
+    F(const char *, weight_format, p) /* "f32", "q4_0, head q8_0", ... */                          \
     F(int64_t, vocab, i)                                                                           \
     F(int64_t, context, i)            /* positions compiled */                                     \
     F(int64_t, trained_context, i)                                                                 \

@@ -36,6 +36,7 @@ static const char doc[] =
     "@forward).\n\n" SNL_PLAN_HELP "Examples:\n"
     "  snlpc compile models/story -o story && ./story -p 'Once upon a time'\n"
     "  snlpc compile models/story -o story --weights bf16 --context 1024\n"
+    "  snlpc compile models/story -o story --weights q4_0 --weights-head q8_0\n"
     "  snlpc compile models/story -o story --plan 'n12 K1' --modes seq,snlp\n"
     "  ./story --mode seq --bench\n"
     "  snlpc compile models/story --emit ir --print-ir-after simplify\n\n"

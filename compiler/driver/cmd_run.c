@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_BLOCK,
+enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_HEAD, OPT_BLOCK,
        OPT_LIMIT, OPT_CPU };
 
 static const struct argp_option options[] = {
@@ -34,7 +34,10 @@ static const struct argp_option options[] = {
      "Call N times: states persist, positions advance by T, random tensors are new each time", 2},
     {"random-weights", OPT_RANDOM, "SEED", 0, "Weights are random numbers", 2},
     {"weights", OPT_WEIGHTS, "FORMAT", 0,
-     "Store matrices as f32, bf16, f16 or source (default); the evaluator uses them rounded too", 2},
+     "Store matrices as f32, bf16, f16, q8_0, q4_0 or source (default); the evaluator uses them "
+     "rounded too", 2},
+    {"weights-head", OPT_HEAD, "FORMAT", 0,
+     "The same for the matrix that makes result 0 (default: as --weights)", 2},
     {NULL, 0, NULL, 0, "Code:", 3},
     {"block", OPT_BLOCK, "N", 0,
      "Call the prefill form, compiled for up to N tokens (default: the decode form for T = 1, else "
@@ -64,7 +67,7 @@ typedef struct Run {
     uint64_t weight_seed, seed;
     int64_t tokens, block, repeat;
     double limit; /* 0: by format */
-    SnlWeightFormat weights;
+    SnlWeightFormats weights;
     SnlTargetOptions target;
     SnlPipelineArgs pipeline;
     char *const *argv;
@@ -110,8 +113,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         run->weight_seed = (uint64_t)snl_arg_int(state, "--random-weights", arg, 0, INT64_MAX);
         return 0;
     case OPT_WEIGHTS:
-        if (!snl_weight_format_find(arg, &run->weights))
-            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source", arg);
+        run->weights.matrices = snl_arg_format(state, "--weights", arg);
+        return 0;
+    case OPT_HEAD:
+        run->weights.head = snl_arg_format(state, "--weights-head", arg);
+        run->weights.own_head = true;
         return 0;
     case OPT_BLOCK: run->block = snl_arg_int(state, "--block", arg, 2, 1 << 16); return 0;
     case OPT_CPU: run->target.cpu = arg; return 0;
@@ -195,7 +201,9 @@ static char *until_pack(SnlArena *arena, const char *text)
  * numbers. Which ones are rounded depends on what was folded into them before. */
 static SnlStatus prepare_eval(Session *s)
 {
-    char *text = s->run->weights != SNL_WEIGHTS_SOURCE ? until_pack(s->arena, pipeline_text(s)) : NULL;
+    const SnlWeightFormats *formats = &s->run->weights;
+    bool rounds = formats->matrices != SNL_WEIGHTS_SOURCE || formats->own_head;
+    char *text = rounds ? until_pack(s->arena, pipeline_text(s)) : NULL;
     if (text) {
         SnlPipelineOptions none = {.source = s->original.source};
         SNL_TRY(snl_pipeline_run(s->original.module, text, &none, s->diag));

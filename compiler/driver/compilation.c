@@ -144,7 +144,7 @@ SnlStatus snl_compilation_describe(SnlCompilation *c)
                                 c->diag, &c->tokenizer, &c->tokenizer_nbytes));
     c->spec = (SnlProgramSpec){.name = model->name,
                                .family = model->family,
-                               .weight_format = snl_payload_format(&c->payload),
+                               .weight_format = snl_payload_format(c->arena, model->module, &c->payload),
                                .vocab = model->vocab,
                                .context = model->context,
                                .trained_context = model->trained_context,

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
+enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_HEAD, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Model:", 12},
@@ -13,6 +13,11 @@ static const struct argp_option options[] = {
      "Stored format of the matrices: f32, bf16, f16, q8_0, q4_0 or source (default: as in the "
      "model's "
      "files). Activations are f32; products with q8_0 and q4_0 matrices round them to 8 bits",
+     12},
+    {"weights-head", OPT_HEAD, "FORMAT", 0,
+     "The same for the matrix that makes the logits (default: as --weights). A model that ties it "
+     "to the "
+     "embedding has one matrix for both, which is stored in this format",
      12},
     {"context", OPT_CONTEXT, "N", 0,
      "Positions the program can hold (default: the trained length, at most 4096)", 12},
@@ -67,9 +72,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->pipeline;
         return 0;
     case OPT_WEIGHTS:
-        if (!snl_weight_format_find(arg, &o->weights))
-            argp_error(state, "--weights: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source",
-                       arg);
+        o->weights.matrices = snl_arg_format(state, "--weights", arg);
+        return 0;
+    case OPT_HEAD:
+        o->weights.head = snl_arg_format(state, "--weights-head", arg);
+        o->weights.own_head = true;
         return 0;
     case OPT_CONTEXT:
         o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24);

@@ -84,13 +84,22 @@ static const char *all_shapes_text(SnlArena *arena, const SnlPipelineSpec *spec)
     return text;
 }
 
+/* The options of `fold` and `pack`; "" for the source's formats. */
+static const char *formats_text(SnlArena *arena, const SnlWeightFormats *formats)
+{
+    const char *matrices = snl_weight_format_text(formats->matrices);
+    if (formats->own_head && formats->head != formats->matrices)
+        return snl_arena_printf(arena, "{weights=%s head=%s}", matrices,
+                                snl_weight_format_text(formats->head));
+    return formats->matrices == SNL_WEIGHTS_SOURCE
+               ? ""
+               : snl_arena_printf(arena, "{weights=%s}", matrices);
+}
+
 char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
 {
     const char *windows = windows_text(arena, spec->modes);
-    const char *weights =
-        spec->weights == SNL_WEIGHTS_SOURCE
-            ? ""
-            : snl_arena_printf(arena, "{weights=%s}", snl_weight_format_text(spec->weights));
+    const char *weights = formats_text(arena, &spec->weights);
     const char *redzone =
         spec->redzone ? snl_arena_printf(arena, "{redzone=%" PRId64 "}", spec->redzone) : "";
     return snl_arena_printf(arena,
@@ -145,6 +154,15 @@ int64_t snl_arg_int(struct argp_state *state, const char *option, const char *te
         argp_error(state, "%s: found '%s', wanted a whole number from %" PRId64 " to %" PRId64,
                    option, text, min, max);
     return value;
+}
+
+SnlWeightFormat snl_arg_format(struct argp_state *state, const char *option, const char *text)
+{
+    SnlWeightFormat format = SNL_WEIGHTS_SOURCE;
+    if (!snl_weight_format_find(text, &format))
+        argp_error(state, "%s: found '%s', wanted f32, bf16, f16, q8_0, q4_0 or source", option,
+                   text);
+    return format;
 }
 
 static error_t parse_pipeline_option(int key, char *arg, struct argp_state *state)

@@ -20,9 +20,16 @@ typedef enum SnlWeightFormat {
 bool snl_weight_format_find(const char *text, SnlWeightFormat *out);
 const char *snl_weight_format_text(SnlWeightFormat format);
 
+/* Stored formats by class of tensor. */
+typedef struct SnlWeightFormats {
+    SnlWeightFormat matrices;
+    bool own_head; /* the matrix of the logits has its own */
+    SnlWeightFormat head;
+} SnlWeightFormats;
+
 /* What the usual pipeline depends on. */
 typedef struct SnlPipelineSpec {
-    SnlWeightFormat weights;
+    SnlWeightFormats weights;
     const char *func;      /* NULL: "forward"; only without modes */
     const SnlModes *modes; /* NULL: the function alone, sequential */
     int64_t block;         /* most tokens of a prefill call; 0: the schedule pass's default */
@@ -49,6 +56,8 @@ extern const struct argp snl_pipeline_argp;
 /* Defaults before parsing: --verify-each is on in debug builds. */
 SnlPipelineArgs snl_pipeline_args_init(void);
 
+/* --weights and --weights-head: a format, or argp's usage error. */
+SnlWeightFormat snl_arg_format(struct argp_state *state, const char *option, const char *text);
 /* A whole number for an option, or argp's usage error. */
 int64_t snl_arg_int(struct argp_state *state, const char *option, const char *text, int64_t min,
                     int64_t max);

@@ -1,6 +1,8 @@
 /* compiler/driver/summary.c -- sizes, exactness, counts of every mode, and whether plans win. */
 #include "compiler/driver/summary.h"
 
+#include "passes/heads.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -36,18 +38,25 @@ const char *snl_graph_exactness(SnlArena *arena, const SnlFunc *func)
     return *text ? text : "exact";
 }
 
-const char *snl_payload_format(const SnlPayload *payload)
+const char *snl_payload_format(SnlArena *arena, const SnlModule *m, const SnlPayload *payload)
 {
-    int64_t nbytes[SNL_DTYPE_COUNT] = {0};
-    SnlDtype most = SNL_F32;
+    const bool *is_head = snl_head_weights(arena, m);
+    int64_t nbytes[2][SNL_DTYPE_COUNT] = {0};
+    SnlDtype most[2] = {SNL_F32, SNL_F32}; /* of layers and embedding, of the head */
+    bool any[2] = {false, false};
     for (size_t i = 0; i < payload->n; i++) {
         const SnlPackedWeight *w = &payload->at[i];
         if (w->layout != SNL_LAYOUT_PANELS) continue;
         SnlDtype dtype = w->weight->type->dtype;
-        nbytes[dtype] += w->nbytes;
-        if (nbytes[dtype] > nbytes[most]) most = dtype;
+        bool head = is_head[w->weight->id];
+        any[head] = true;
+        nbytes[head][dtype] += w->nbytes;
+        if (nbytes[head][dtype] > nbytes[head][most[head]]) most[head] = dtype;
     }
-    return snl_dtype_info[most].text;
+    if (!any[false]) return snl_dtype_info[most[true]].text;
+    if (!any[true] || most[true] == most[false]) return snl_dtype_info[most[false]].text;
+    return snl_arena_printf(arena, "%s, head %s", snl_dtype_info[most[false]].text,
+                            snl_dtype_info[most[true]].text);
 }
 
 const char *snl_bytes_text(SnlArena *arena, int64_t nbytes)

@@ -53,6 +53,9 @@ expect 2 "no output file given" "$snlpc" compile "$model"
 expect 2 "second MODEL" "$snlpc" compile "$model" "$model" -o o/p
 expect 2 "--emit: found 'bin'" "$snlpc" compile "$model" -o o/p --emit bin
 expect 2 "--weights: found 'q9'" "$snlpc" compile "$model" -o o/p --weights q9
+expect 2 "--weights-head: found 'q9', wanted f32" "$snlpc" compile "$model" -o o/p --weights-head q9
+expect 2 "--weights-head: found 'q9', wanted f32" "$snlpc" run none.snl f --weights-head q9
+expect 0 "weights-head=FORMAT" "$snlpc" compile --help
 expect 2 "--context: found '0', wanted a whole number from 1" "$snlpc" compile "$model" -o o/p --context 0
 expect 2 "--context: found '12x'" "$snlpc" compile "$model" -o o/p --context 12x
 expect 2 "--sanitize: found 'memory'" "$snlpc" compile "$model" -o o/p --sanitize memory

@@ -12,13 +12,15 @@ six times the mean.
 import json
 import math
 import pathlib
+import re
 import shutil
 import struct
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from program import (DATA, LOGITS_LIMIT, SCRATCH, Golden, check, close, compile_model,  # noqa: E402
-                     generate, logits, main, numbers, raw_numbers, read_tensors, write_tensors)
+                     SNLPC, generate, logits, main, numbers, raw_numbers, read_tensors, run,
+                     write_tensors)
 
 UNIT = {"bf16": 2.0 ** -8, "f16": 2.0 ** -11}
 INDEX = "model.safetensors.index.json"
@@ -54,7 +56,7 @@ CAST = {"bf16": (to_bf16, from_bf16, "BF16"), "f16": (to_f16, from_f16, "F16")}
 def model_folder(source, name, tensors=None):
     """A copy of a model folder's configuration, with other weights."""
     folder = SCRATCH / name
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     shutil.copyfile(source / "config.json", folder / "config.json")
     if tensors:
         write_tensors(folder / "model.safetensors", tensors)
@@ -136,7 +138,51 @@ def rounded(model, format_):
     return check_bound(chosen.name, numbers(logits(chosen, ids)), wanted, UNIT[format_], n_layers)
 
 
-main([("re-sharded", sharded)] +
+# ---- a format of its own for the logits' matrix -------------------------------------------------------
+
+def emitted(model, *options):
+    return run([SNLPC, "compile", model, "--emit", "ir", *options]).stdout.decode()
+
+
+def snl_file(model):
+    """A .snl file of a folder, beside a copy of its weights."""
+    folder = SCRATCH / f"{model}-text"
+    folder.mkdir()
+    shutil.copyfile(DATA / model / "model.safetensors", folder / "model.safetensors")
+    path = folder / "model.snl"
+    path.write_text(emitted(DATA / model, "--pipeline", ""))
+    return path
+
+
+def own_head(model, head):
+    """`head`: the name of the logits' matrix in the IR; for a tied model the embedding."""
+    formats = "--weights", "q4_0", "--weights-head", "q8_0"
+    text = emitted(DATA / model, *formats)
+    check(re.search(rf"^weight @{head}[.\w]* : q8_0", text, re.M), f"{head} is not stored in q8_0:\n{text}")
+    check(re.search(r"^weight @l0.wdown.q4_0 : q4_0", text, re.M), "other matrices are not stored in q4_0")
+    text_model = snl_file(model)
+    for tokens in "1", "5":
+        run([SNLPC, "run", text_model, "forward", "--compare", "--tokens", tokens, *formats])
+    program = compile_model(DATA / model, f"{model}-own-head", *formats)
+    about = json.loads(run([program, "--about", "--json"]).stdout)
+    check(about["weight_format"] == "q4_0, head q8_0", about["weight_format"])
+    sizes = [json.loads(run([compile_model(DATA / model, f"{model}-{f}", "--weights", f), "--about", "--json"]).stdout)
+             ["weight_bytes"] for f in ("q4_0", "q8_0")]
+    check(sizes[0] < about["weight_bytes"] < sizes[1], f"{about['weight_bytes']} bytes, alone {sizes}")
+
+
+def head_as_stored():
+    """A norm's weight is not folded into a matrix that keeps its narrow format."""
+    small, _ = cast_folders(DATA / "llama", "bf16")
+    text = emitted(small, "--weights", "f32", "--weights-head", "source")
+    check(re.search(r"linear %\S+, @head\b[^.]", text), "the head is not the file's")
+    check("weight @head.norm" in emitted(small, "--weights", "f32"), "the norm is not folded into an f32 head")
+    same = emitted(small, "--weights", "f32", "--weights-head", "f32")
+    check(same == emitted(small, "--weights", "f32"), "the same format given twice is another program")
+
+
+main([("re-sharded", sharded), ("own head", own_head, "llama", "head"), ("own head, tied", own_head, "qwen3", "embed"),
+      ("head as stored", head_as_stored)] +
      [(f"{model} in {format_}", rounded, model, format_)
       for model, format_ in (("llama", "bf16"), ("llama", "f16"), ("qwen3", "bf16"), ("qwen2", "f16"),
                              ("nanochat-win", "bf16"))])
