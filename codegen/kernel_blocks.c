@@ -109,11 +109,20 @@ void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
 
 /* ---- linear ---------------------------------------------------------------------------------- */
 
+/* Where the scales of a panel's block lie: half a line at the head of its pair. */
+static LLVMValueRef scales_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef pair =
+        snl_offset(g, panel, snl_div_const(g, block, 2), snl_block_pair_bytes(l->dtype));
+    return snl_offset(g, pair, snl_rem_const(g, block, 2), SNL_PANEL_ROWS * 2);
+}
+
 LLVMValueRef snl_block_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
 {
     SnlGen *g = l->g;
     LLVMTypeRef halves = snl_vec(LLVMHalfTypeInContext(g->ctx), SNL_LANES);
-    LLVMValueRef at = snl_offset(g, panel, block, SNL_PANEL_ROWS * 2);
+    LLVMValueRef at = scales_at(l, panel, block);
     return LLVMBuildFPExt(g->b, snl_load_typed(g, halves, at, 32), snl_vec(g->f32, SNL_LANES), "");
 }
 
@@ -132,9 +141,10 @@ LLVMValueRef snl_block_bytes(const SnlLinear *l, LLVMValueRef lines, int i)
 LLVMValueRef snl_block_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block)
 {
     SnlGen *g = l->g;
-    int64_t blocks = snl_block_count(l->inputs);
-    LLVMValueRef lines = snl_offset_const(g, panel, snl_panel_scale_bytes(blocks));
-    return snl_offset(g, lines, block, (int64_t)snl_block_lines(l->dtype) * 64);
+    int64_t block_bytes = (int64_t)snl_block_lines(l->dtype) * 64;
+    LLVMValueRef pair =
+        snl_offset(g, panel, snl_div_const(g, block, 2), snl_block_pair_bytes(l->dtype));
+    return snl_offset(g, snl_offset_const(g, pair, 64), snl_rem_const(g, block, 2), block_bytes);
 }
 
 SnlBlockInput snl_block_input(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
@@ -163,35 +173,41 @@ LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LL
     return snl_fma(g, real, snl_fmul(g, rows, snl_splat(g, x_scale, SNL_LANES)), acc);
 }
 
-/* One block of one panel; the eight dots run in two chains. */
-static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block,
+/* One block of a pair that begins at `pair`, with input block `block`; the eight dots run in two
+ * chains. */
+static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef pair, int odd, LLVMValueRef block,
                                LLVMValueRef acc)
 {
     SnlGen *g = l->g;
     SnlBlockInput x = snl_block_input(l, l->x, block);
-    LLVMValueRef lines = snl_block_at(l, panel, block);
+    LLVMValueRef lines = snl_block_at(l, pair, snl_i64(g, odd));
     LLVMValueRef dot[2] = {x.start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
     for (int i = 0; i < 8; i++)
         dot[i % 2] = snl_dot_bytes(g, dot[i % 2], snl_block_bytes(l, lines, i),
                                    snl_block_input_bytes(g, &x, i));
     LLVMValueRef sum = LLVMBuildAdd(g->b, dot[0], dot[1], "");
-    return snl_block_scaled(g, sum, snl_block_scales(l, panel, block), x.scale, acc);
+    return snl_block_scaled(g, sum, snl_block_scales(l, pair, snl_i64(g, odd)), x.scale, acc);
 }
 
 void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
 {
     SnlGen *g = l->g;
-    int64_t blocks = snl_block_count(l->inputs), even = blocks / 2 * 2;
+    int64_t blocks = snl_block_count(l->inputs), pairs = blocks / 2;
+    int64_t pair_bytes = snl_block_pair_bytes(l->dtype);
     LLVMValueRef panel = snl_linear_panel(l, panel_index), zero = snl_splat_f32(g, 0.0, SNL_LANES);
     LLVMValueRef acc[2] = {zero, zero};
-    SnlLoop b;
-    snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, even), 2, 2, acc);
-    acc[0] = gemv_block(l, panel, b.i, b.carried[0]);
-    acc[1] = gemv_block(l, panel, snl_add(g, b.i, snl_i64(g, 1)), b.carried[1]);
-    snl_loop_end(g, &b, acc);
-    acc[0] = b.carried[0];
-    if (even < blocks) acc[0] = gemv_block(l, panel, snl_i64(g, even), acc[0]);
-    snl_linear_store(l, snl_fadd(g, acc[0], b.carried[1]), l->y,
+    SnlLoop p;
+    snl_loop_begin(g, &p, snl_i64(g, 0), snl_i64(g, pairs), 1, 2, acc);
+    LLVMValueRef pair = snl_offset(g, panel, p.i, pair_bytes);
+    LLVMValueRef block = snl_mul(g, p.i, snl_i64(g, 2));
+    acc[0] = gemv_block(l, pair, 0, block, p.carried[0]);
+    acc[1] = gemv_block(l, pair, 1, snl_add(g, block, snl_i64(g, 1)), p.carried[1]);
+    snl_loop_end(g, &p, acc);
+    acc[0] = p.carried[0];
+    if (blocks % 2)
+        acc[0] = gemv_block(l, snl_offset_const(g, panel, pairs * pair_bytes), 0,
+                            snl_i64(g, blocks - 1), acc[0]);
+    snl_linear_store(l, snl_fadd(g, acc[0], p.carried[1]), l->y,
                      snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
 }
 
@@ -204,7 +220,7 @@ LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMV
     SnlLinear l = {.g = g, .dtype = dtype, .inputs = inputs};
     bool q8 = dtype == SNL_Q8_0;
     LLVMValueRef block = snl_div_const(g, c, SNL_BLOCK), i = snl_rem_const(g, c, SNL_BLOCK);
-    LLVMValueRef at = snl_offset(g, snl_offset(g, panel, block, SNL_PANEL_ROWS * 2), lane, 2);
+    LLVMValueRef at = snl_offset(g, scales_at(&l, panel, block), lane, 2);
     LLVMValueRef scale = snl_load_typed(g, LLVMHalfTypeInContext(g->ctx), at, 2);
     LLVMValueRef low = q8 ? i : snl_rem_const(g, i, 16);
     LLVMValueRef line = snl_offset(g, snl_block_at(&l, panel, block), snl_div_const(g, low, 4), 64);

@@ -41,8 +41,8 @@ static bool panel_dtype(SnlDtype dtype)
 int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols)
 {
     if (snl_dtype_is_blocked(dtype)) {
-        int64_t blocks = snl_block_count(cols);
-        return snl_panel_scale_bytes(blocks) + blocks * snl_block_lines(dtype) * LINE_BYTES;
+        int64_t blocks = snl_block_count(cols), scale_lines = (blocks + 1) / 2;
+        return (scale_lines + blocks * snl_block_lines(dtype)) * LINE_BYTES;
     }
     int g = snl_panel_group(dtype);
     return (cols + g - 1) / g * LINE_BYTES;
@@ -173,15 +173,19 @@ static void fill_block(SnlDtype dtype, const float *in, int n, int64_t r, uint16
 static void fill_block_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols,
                              uint8_t *out)
 {
-    int64_t blocks = snl_block_count(cols), block_bytes = (int64_t)snl_block_lines(dtype) * LINE_BYTES;
-    uint8_t *lines = out + snl_panel_scale_bytes(blocks);
-    for (int64_t r = 0; r < SNL_PANEL_ROWS; r++)
-        for (int64_t b = 0; b < blocks; b++) {
+    int64_t blocks = snl_block_count(cols);
+    int64_t block_bytes = (int64_t)snl_block_lines(dtype) * LINE_BYTES;
+    for (int64_t b = 0; b < blocks; b++) {
+        uint8_t *pair = out + b / 2 * snl_block_pair_bytes(dtype);
+        int64_t odd = b % 2;
+        uint16_t *scales = (uint16_t *)(void *)pair + odd * SNL_PANEL_ROWS;
+        uint8_t *lines = pair + LINE_BYTES + odd * block_bytes;
+        for (int64_t r = 0; r < SNL_PANEL_ROWS; r++) {
             int64_t left = r < rows ? cols - b * SNL_BLOCK : 0;
             fill_block(dtype, left ? in + r * cols + b * SNL_BLOCK : in,
-                       left < SNL_BLOCK ? (int)left : SNL_BLOCK, r,
-                       (uint16_t *)(void *)out + b * SNL_PANEL_ROWS, lines + b * block_bytes);
+                       left < SNL_BLOCK ? (int)left : SNL_BLOCK, r, scales, lines);
         }
+    }
 }
 
 /* One panel from `rows` (1..16) rows of C inputs; `out` is zeroed. */

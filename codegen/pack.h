@@ -8,12 +8,19 @@
  *
  * so one 64-byte line holds one input group of 16 rows; rows beyond R and inputs beyond C are zero.
  *
- * Panels of q8_0 and q4_0, B = ceil(C / 32) blocks: first the scales, f16, 16 rows for block 0,
- * then for block 1, ..., zero-padded to 64 bytes; then the lines, block by block. A line holds 4
- * bytes of each row: q8_0, line l of 8: inputs 32 b + 4 l + (0..3), stored + 128 (so unsigned);
- * q4_0, line l of 4: inputs 32 b + 4 l + (0..3) + 8 in the low halves of the bytes, inputs
- * 32 b + 16 + 4 l + (0..3) + 8 in the high halves. Missing inputs and rows are zero (+ 128, + 8).
+ * PANELS of q8_0 and q4_0: pair by pair of blocks, so that a panel is one stream, read front to back.
+ * A pair is a line of scales, f16, 16 rows for the even block, 16 for the odd one (zero where there
+ * is none), then the lines of the even block, then those of the odd one. A line holds 4 bytes of
+ * each row:
+ *
+ *     q8_0, line l of 8    inputs 32 b + 4 l + (0..3), stored + 128 (so unsigned)
+ *     q4_0, line l of 4    inputs 32 b + 4 l + (0..3) + 8 in the low halves of the bytes,
+ *                          inputs 32 b + 16 + 4 l + (0..3) + 8 in the high halves
+ *
+ * Missing inputs and rows are zero (+ 128, + 8).
+ *
  * PLAIN (norms, biases, scalars, mixing matrices): f32, row-major, zero-padded to 64 bytes.
+ *
  * Every weight starts at a multiple of 64. Order: first use in the functions given, so a token's
  * weights are read front to back. */
 #ifndef SNL_CODEGEN_PACK_H
@@ -44,14 +51,14 @@ static inline int snl_panel_group(SnlDtype dtype)
 {
     return dtype == SNL_F32 ? 1 : 2;
 }
-/* q8_0, q4_0: bytes of the scales in front of a panel of `blocks` blocks, and lines of a block. */
-static inline int64_t snl_panel_scale_bytes(int64_t blocks)
-{
-    return (blocks * 32 + 63) / 64 * 64;
-}
+/* q8_0, q4_0: lines of a block, and bytes of a pair with its scales. */
 static inline int snl_block_lines(SnlDtype dtype)
 {
     return dtype == SNL_Q8_0 ? 8 : 4;
+}
+static inline int64_t snl_block_pair_bytes(SnlDtype dtype)
+{
+    return 64 + 2 * 64 * (int64_t)snl_block_lines(dtype);
 }
 /* Bytes of a panel of 16 rows of `cols` inputs. */
 int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols);

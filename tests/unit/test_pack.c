@@ -124,17 +124,18 @@ static void places_every_element_of_panels(void **state)
 }
 
 /* pack.h's block panels, in its own words: scale of (r, block), then integers without their offset. */
-static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t blocks, int64_t r, int64_t c)
+static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t r, int64_t c)
 {
-    int64_t b = c / 32, i = c % 32, scale_bytes = (blocks * 32 + 63) / 64 * 64;
+    int64_t b = c / 32, i = c % 32, block_lines = dtype == SNL_Q8_0 ? 8 : 4;
+    const uint8_t *pair = panel + b / 2 * (1 + 2 * block_lines) * 64;
     uint16_t bits;
-    memcpy(&bits, panel + b * 32 + r * 2, sizeof bits);
-    const uint8_t *lines = panel + scale_bytes;
+    memcpy(&bits, pair + b % 2 * 32 + r * 2, sizeof bits);
+    const uint8_t *lines = pair + (1 + b % 2 * block_lines) * 64;
     int q;
     if (dtype == SNL_Q8_0) {
-        q = lines[(b * 8 + i / 4) * 64 + r * 4 + i % 4] - 128;
+        q = lines[i / 4 * 64 + r * 4 + i % 4] - 128;
     } else {
-        uint8_t both = lines[(b * 4 + i % 16 / 4) * 64 + r * 4 + i % 4];
+        uint8_t both = lines[i % 16 / 4 * 64 + r * 4 + i % 4];
         q = (i < 16 ? both & 15 : both >> 4) - 8;
     }
     return (float)q * snl_f16_to_f32(bits);
@@ -158,7 +159,7 @@ static void places_every_element_of_block_panels(void **state)
                 for (int64_t c = 0; c < blocks * 32; c++) {
                     float want = r < rows && c < cols ? wanted[r * cols + c] : 0.0f;
                     assert_close(block_element(w->type->dtype, p.bytes + r / 16 * panel_bytes,
-                                               blocks, r % 16, c),
+                                               r % 16, c),
                                  want, 0, 0);
                 }
         }
