@@ -1,8 +1,8 @@
 /* codegen/pack.c -- plans the payload and streams weights into it, panel by panel.
  *
  * A weight's format in the file is that of its declared type (a `cast` weight expression says bf16
- * or f16); its values come through snl_weight_read as f32, already rounded, so storing them is
- * exact. Memory: one block of rows and its image, a few MiB at most for ordinary widths. */
+ * or q8_0). Its numbers are rounded to it here, which shows what that does to them; storing rounded
+ * numbers is exact. Memory: one block of rows and its image, a few MiB at most for ordinary widths. */
 #include "codegen/pack.h"
 
 #include "ir/base/checked.h"
@@ -220,9 +220,10 @@ typedef struct Writer {
     void *progress_user;
     int64_t done, total, since_release;
     XXH3_state_t *hash;
-    float *rows;
+    SnlRounding rounding; /* of the present weight */
+    float *rows, *exact;
     uint8_t *image;
-    size_t rows_room, image_room;
+    size_t rows_room, exact_room, image_room;
 } Writer;
 
 static SnlStatus emit(Writer *w, const void *bytes, int64_t nbytes)
@@ -256,12 +257,11 @@ static int64_t block_rows(int64_t cols)
     return rows < SNL_PANEL_ROWS ? SNL_PANEL_ROWS : rows;
 }
 
-/* Rows [row, row + n) into w->rows. A number that is none would spread to every result: refused
- * here, where the weights are looked at anyway. */
-static SnlStatus read_rows(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
+/* A number that is none would spread to every result: refused here, where the weights are looked at
+ * anyway. */
+static SnlStatus check_numbers(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
 {
     int64_t cols = snl_weight_cols(weight);
-    SNL_TRY(snl_weight_read(weight, w->source, row, n, w->diag, w->rows));
     for (int64_t i = 0; i < n * cols; i++)
         if (!isfinite(w->rows[i]))
             return snl_error(
@@ -271,6 +271,54 @@ static SnlStatus read_rows(Writer *w, const SnlWeight *weight, int64_t row, int6
                 weight->name, (long long)(row + i / cols), (long long)(i % cols),
                 (double)w->rows[i], snl_dtype_info[weight->type->dtype].text);
     return SNL_OK;
+}
+
+/* The largest number of a format narrower than f32; a block's scale is an f16. */
+static double largest_number(SnlDtype dtype)
+{
+    const double f16 = 65504;
+    return dtype == SNL_F16    ? f16
+           : dtype == SNL_Q8_0 ? 127 * f16
+           : dtype == SNL_Q4_0 ? 8 * f16
+                               : (double)snl_bf16_to_f32(0x7f7f);
+}
+
+/* Element `at` of w->exact, or one in its block, is what did not fit. */
+static SnlStatus refuse_large(Writer *w, const SnlWeight *weight, int64_t row, int64_t at)
+{
+    SnlDtype dtype = weight->type->dtype;
+    const SnlWeight *from = weight->arg[0];
+    double most = largest_number(dtype);
+    int64_t cols = snl_weight_cols(weight);
+    while (fabs((double)w->exact[at]) <= most) at++;
+    return snl_error(w->diag, SNL_E_TENSOR, from->loc,
+                     "weight '@%s', row %lld, column %lld: found %g, wanted numbers within %g, the "
+                     "largest that %s holds: choose another format (--weights, --weights-head)",
+                     from->name, (long long)(row + at / cols), (long long)(at % cols),
+                     (double)w->exact[at], most, snl_dtype_info[dtype].text);
+}
+
+/* w->rows as the format of `weight` holds them; w->exact keeps what they were. */
+static SnlStatus round_rows(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
+{
+    int64_t cols = snl_weight_cols(weight);
+    w->exact = room_for(w->exact, &w->exact_room, n * cols, sizeof(float));
+    memcpy(w->exact, w->rows, (size_t)(n * cols) * sizeof(float));
+    snl_weight_round(weight->type->dtype, n, cols, w->rows);
+    for (int64_t i = 0; i < n * cols; i++)
+        if (!isfinite(w->rows[i])) return refuse_large(w, weight, row, i);
+    snl_rounding_add(&w->rounding, w->exact, w->rows, n * cols);
+    return SNL_OK;
+}
+
+/* Rows [row, row + n) into w->rows. What a cast does to them is done here, so that it can be seen. */
+static SnlStatus read_rows(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
+{
+    bool rounds = weight->code == SNL_WEXPR_CAST && weight->type->dtype != SNL_F32;
+    const SnlWeight *from = rounds ? weight->arg[0] : weight;
+    SNL_TRY(snl_weight_read(from, w->source, row, n, w->diag, w->rows));
+    SNL_TRY(check_numbers(w, from, row, n));
+    return rounds ? round_rows(w, weight, row, n) : SNL_OK;
 }
 
 static SnlStatus write_panels(Writer *w, const SnlWeight *weight)
@@ -315,7 +363,7 @@ static SnlStatus write_plain(Writer *w, const SnlPackedWeight *packed)
 
 SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, SnlDiag *diag,
                             SnlByteSink *sink, void *user, SnlProgress *progress,
-                            void *progress_user, uint64_t *out_hash)
+                            void *progress_user, SnlWritten *out)
 {
     Writer w = {.source = source,
                 .diag = diag,
@@ -330,13 +378,15 @@ SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, 
     for (size_t i = 0; i < payload->n && status == SNL_OK; i++) {
         const SnlPackedWeight *packed = &payload->at[i];
         XXH3_64bits_reset(w.hash);
+        w.rounding = (SnlRounding){0};
         status = packed->layout == SNL_LAYOUT_PANELS ? write_panels(&w, packed->weight)
                                                      : write_plain(&w, packed);
-        if (out_hash) out_hash[i] = XXH3_64bits_digest(w.hash);
+        if (out) out[i] = (SnlWritten){XXH3_64bits_digest(w.hash), w.rounding};
     }
     if (source->release) source->release(source);
     XXH3_freeState(w.hash);
     free(w.rows);
+    free(w.exact);
     free(w.image);
     return status;
 }

@@ -26,6 +26,7 @@
 #ifndef SNL_CODEGEN_PACK_H
 #define SNL_CODEGEN_PACK_H
 
+#include "codegen/rounding.h"
 #include "ir/weights.h"
 
 typedef enum SnlLayout { SNL_LAYOUT_PLAIN, SNL_LAYOUT_PANELS } SnlLayout;
@@ -74,10 +75,16 @@ typedef SnlStatus SnlByteSink(void *user, const void *bytes, size_t nbytes);
 /* Called now and then with bytes done of total; may be NULL. */
 typedef void SnlProgress(void *user, int64_t done, int64_t total);
 
-/* Streams all packed weights in order. out_hash[i]: XXH3-64 of weight i's bytes (room for n; may be
- * NULL). Memory: a few panels. */
+/* What is known of a weight once it is written. */
+typedef struct SnlWritten {
+    uint64_t hash;        /* XXH3-64 of its bytes */
+    SnlRounding rounding; /* what its format did to its numbers; zeros when they were of it before */
+} SnlWritten;
+
+/* Streams all packed weights in order. Numbers that are none, and those that the format cannot
+ * hold, are refused. `out`: room for n; may be NULL. Memory: a few panels. */
 SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, SnlDiag *diag,
                             SnlByteSink *sink, void *user, SnlProgress *progress,
-                            void *progress_user, uint64_t *out_hash);
+                            void *progress_user, SnlWritten *out);
 
 #endif

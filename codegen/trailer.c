@@ -74,7 +74,7 @@ uint64_t snl_trailer_id(const SnlPayload *payload, const void *tokenizer, size_t
 }
 
 /* One line per weight. Names need no escapes: letters, digits, '_' and '.' only. */
-static char *manifest_text(SnlArena *arena, const SnlTrailer *t, const uint64_t *hash)
+static char *manifest_text(SnlArena *arena, const SnlTrailer *t, const SnlWritten *written)
 {
     SnlVec(char) text = {0};
     char *line = snl_arena_printf(arena, "{\"payload_id\": \"%016" PRIx64 "\",\n \"weights\": [",
@@ -89,7 +89,7 @@ static char *manifest_text(SnlArena *arena, const SnlTrailer *t, const uint64_t 
                                 ", \"bytes\": %" PRId64 ", \"xxh3\": \"%016" PRIx64 "\"}",
                                 i ? "," : "", w->weight->name, format_text(w),
                                 layout_text(w->layout), snl_weight_rows(w->weight),
-                                snl_weight_cols(w->weight), w->offset, w->nbytes, hash[i]);
+                                snl_weight_cols(w->weight), w->offset, w->nbytes, written[i].hash);
     }
     for (const char *c = "\n ]}\n"; *c; c++) SNL_PUSH(arena, &text, *c);
     SNL_PUSH(arena, &text, '\0');
@@ -130,11 +130,12 @@ SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *d
         ((uint64_t)end + SNLRT_PAYLOAD_ALIGN - 1) / SNLRT_PAYLOAD_ALIGN * SNLRT_PAYLOAD_ALIGN;
     SNL_TRY(put_zeros(&s, offset - (uint64_t)end));
     SnlArena *arena = snl_arena_create();
-    uint64_t *hash = SNL_NEW_ARRAY(arena, uint64_t, trailer->payload->n);
+    SnlWritten *written = trailer->written;
+    if (!written) written = SNL_NEW_ARRAY(arena, SnlWritten, trailer->payload->n);
     SnlStatus status = snl_payload_write(trailer->payload, trailer->source, diag, put, &s, progress,
-                                         progress_user, hash);
+                                         progress_user, written);
     if (status == SNL_OK)
-        status = append_rest(&s, trailer, offset, manifest_text(arena, trailer, hash));
+        status = append_rest(&s, trailer, offset, manifest_text(arena, trailer, written));
     snl_arena_destroy(arena);
     return status;
 }

@@ -366,6 +366,15 @@ static void round_elements(SnlDtype dtype, int64_t n, float *out)
         for (int64_t i = 0; i < n; i++) out[i] = snl_f16_to_f32(snl_f32_to_f16(out[i]));
 }
 
+void snl_weight_round(SnlDtype dtype, int64_t rows, int64_t cols, float *inout)
+{
+    if (!snl_dtype_is_blocked(dtype)) {
+        round_elements(dtype, rows * cols, inout);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) snl_round_blocks(dtype, inout + r * cols, cols);
+}
+
 /* Blocks are cut from the start of a row: whole rows are made, and the asked-for part of them taken. */
 static SnlStatus read_blocks(const Reader *r, const SnlWeight *w, int64_t first, int64_t n,
                              float *out)

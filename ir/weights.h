@@ -46,6 +46,8 @@ int64_t snl_weight_cols(const SnlWeight *w);
  * of the expression, and by SNL_SMALL_WEIGHT for whole-evaluated ones. */
 SnlStatus snl_weight_read(const SnlWeight *w, SnlWeightSource *source, int64_t row, int64_t n,
                           SnlDiag *diag, float *out);
+/* Rows of `cols` numbers, rounded in place to what `dtype` holds: what a cast does to them. */
+void snl_weight_round(SnlDtype dtype, int64_t rows, int64_t cols, float *inout);
 /* Checks that every weight that `m` uses exists in `source` with the declared shape. */
 SnlStatus snl_weights_check(const SnlModule *m, SnlWeightSource *source, SnlDiag *diag);
 /* The stored dtype a weight has at its source: that of its SOURCE leaves when they agree, else F32. */

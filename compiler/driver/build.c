@@ -19,6 +19,7 @@ typedef struct Build {
     SnlCompilation c;
     FILE *stream; /* where the result goes */
     int64_t program_bytes;
+    SnlWritten *written;
     double start;
 } Build;
 
@@ -59,8 +60,13 @@ static SnlStatus copy_file(Build *b, const char *from)
 
 static SnlStatus append_payload(Build *b)
 {
-    SnlTrailer trailer = {&b->c.payload, b->c.model.source, b->c.tokenizer, b->c.tokenizer_nbytes,
-                          b->c.spec.payload_id};
+    b->written = SNL_NEW_ARRAY(b->c.arena, SnlWritten, b->c.payload.n);
+    SnlTrailer trailer = {.payload = &b->c.payload,
+                          .source = b->c.model.source,
+                          .tokenizer = b->c.tokenizer,
+                          .tokenizer_nbytes = b->c.tokenizer_nbytes,
+                          .payload_id = b->c.spec.payload_id,
+                          .written = b->written};
     SnlProgressBar bar = snl_progress_bar("weights");
     SnlStatus status = snl_trailer_append(b->stream, &trailer, b->c.diag, snl_progress_draw, &bar);
     snl_progress_end(&bar);
@@ -113,7 +119,12 @@ static bool wants_sequential(const SnlCompilation *c)
 
 static void print_summary(const Build *b)
 {
-    SnlSummary summary = {&b->c, b->options->out_path, b->program_bytes, NULL, now() - b->start};
+    SnlSummary summary = {.compilation = &b->c,
+                          .path = b->options->out_path,
+                          .program_bytes = b->program_bytes,
+                          .written = b->written,
+                          .each_tensor = b->options->each_tensor,
+                          .seconds = now() - b->start};
     SnlStepCost sequential;
     if (wants_sequential(&b->c) && snl_sequential_cost(&b->options->compile, &sequential))
         summary.sequential = &sequential;

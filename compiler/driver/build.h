@@ -17,7 +17,7 @@ typedef struct SnlBuildOptions {
     SnlCompileOptions compile;
     const char *out_path; /* NULL: stdout (not for OBJ and EXE) */
     SnlBuildKind kind;
-    bool quiet;
+    bool quiet, each_tensor;
 } SnlBuildOptions;
 
 /* The output appears whole or not at all. Memory does not grow with the weights. */

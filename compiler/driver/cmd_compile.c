@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { OPT_EMIT = 0x2000, OPT_TARGET, OPT_SANITIZE, OPT_STATES, OPT_MODES };
+enum { OPT_EMIT = 0x2000, OPT_TARGET, OPT_SANITIZE, OPT_STATES, OPT_MODES, OPT_TENSORS };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Output:", 1},
@@ -15,6 +15,11 @@ static const struct argp_option options[] = {
      "stdout",
      1},
     {"quiet", 'q', NULL, 0, "No summary on stderr", 1},
+    {"tensors", OPT_TENSORS, NULL, 0,
+     "List every stored tensor in the summary: shape, format, bytes, and the relative error (root of "
+     "the "
+     "mean square) that its format makes. Without it they are listed by class",
+     1},
     {"keep-states", OPT_STATES, NULL, 0,
      "Let the program write the output of every layer (its option --states), for tests", 12},
     {"modes", OPT_MODES, "NAMES", 0,
@@ -83,6 +88,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_EMIT:
         o->kind = parse_kind(state, arg);
+        return 0;
+    case OPT_TENSORS:
+        o->each_tensor = true;
         return 0;
     case OPT_TARGET:
         o->compile.target.triple = arg;

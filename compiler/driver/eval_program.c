@@ -28,8 +28,11 @@ SnlStatus snl_eval_report(SnlrtStatus status, const SnlrtError *err, const char 
 
 static SnlStatus append_weights(SnlCompilation *c, const char *library)
 {
-    SnlTrailer trailer = {&c->payload, c->model.source, c->tokenizer, c->tokenizer_nbytes,
-                          c->spec.payload_id};
+    SnlTrailer trailer = {.payload = &c->payload,
+                          .source = c->model.source,
+                          .tokenizer = c->tokenizer,
+                          .tokenizer_nbytes = c->tokenizer_nbytes,
+                          .payload_id = c->spec.payload_id};
     FILE *stream = fopen(library, "ab");
     if (!stream)
         return snl_error_at(c->diag, SNL_E_MACHINE, library, "cannot open: %s", strerror(errno));

@@ -1,6 +1,7 @@
 /* compiler/driver/summary.c -- sizes, exactness, counts of every mode, and whether plans win. */
 #include "compiler/driver/summary.h"
 
+#include "compiler/driver/tensors.h"
 #include "passes/heads.h"
 
 #include <inttypes.h>
@@ -224,6 +225,7 @@ void snl_summary_print(FILE *out, const SnlSummary *s)
         fprintf(out, "tokenizer %s\n", snl_bytes_text(p.arena, (int64_t)c->tokenizer_nbytes));
     else
         fputs("no tokenizer: it works on token ids (--ids)\n", out);
+    snl_tensors_print(out, c->model.module, &c->payload, s->written, s->each_tensor);
     for (size_t i = 0; i < c->modes.list.n; i++) print_mode(&p, i);
     fprintf(out, "  compiled   in %.2f s\n", s->seconds);
     snl_arena_destroy(p.arena);

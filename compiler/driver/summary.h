@@ -18,7 +18,9 @@ const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, siz
 typedef struct SnlSummary {
     const SnlCompilation *compilation;
     const char *path;
-    int64_t program_bytes; /* without the payload */
+    int64_t program_bytes;     /* without the payload */
+    const SnlWritten *written; /* for each weight of the payload */
+    bool each_tensor;          /* lists them all */
     const SnlStepCost
         *sequential; /* of the sequential graph, when no mode is it; NULL: not known */
     double seconds;

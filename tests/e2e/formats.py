@@ -171,6 +171,51 @@ def own_head(model, head):
     check(sizes[0] < about["weight_bytes"] < sizes[1], f"{about['weight_bytes']} bytes, alone {sizes}")
 
 
+ROW = re.compile(r"^    (\S.*?) +(\d+)  (f32|bf16|f16|q8_0|q4_0) +([\d.]+ \w+) +(exact|[\d.]+ %)", re.M)
+
+
+def the_summary_names_errors():
+    """By class: count, format, size, relative error; with --tensors every tensor; with -q nothing."""
+    command = [SNLPC, "compile", DATA / "llama", "-o", SCRATCH / "errors", "--cpu", "native", "--weights", "q4_0",
+               "--weights-head", "bf16"]
+    text = run(command).stderr.decode()
+    rows = {name: rest for name, *rest in ROW.findall(text)}
+    check(len(rows) == 7 and "head.norm (logits)" in rows, f"classes: {rows}\n{text}")
+    for name, (count, format_, _, error) in rows.items():
+        head = "head" in name
+        check(format_ == ("bf16" if head else "q4_0"), f"{name}: {format_}")
+        check(int(count) == (6 if name.startswith("l*.") else 1), f"{name}: {count} tensors")
+        least, most = (0.1, 0.3) if head else (4, 15)
+        check(least <= float(error[:-2]) <= most, f"{name}: error {error}")
+    listed = run([*command, "--tensors"]).stderr.decode()
+    lines = re.findall(r"^    (\S+) +(\d+) x (\d+) +(\S+) +(\d+) +(exact|[\d.]+ %)$", listed, re.M)
+    about = json.loads(run([SCRATCH / "errors", "--about", "--json"]).stdout)
+    check(sum(int(line[4]) for line in lines) == about["weight_bytes"], listed)
+    check(["l3.wdown", "48", "80", "q4_0"] in [list(line[:4]) for line in lines], listed)
+    check("l3.wdown" not in text.replace("worst l3.wdown", ""), text)
+    check(run([*command, "-q", "--tensors"]).stderr == b"", "-q is not quiet")
+
+
+def numbers_beyond_a_format():
+    """A weight of 70000: too large for f16; bf16 and the blocks hold it."""
+    tensors = read_tensors(DATA / "llama" / "model.safetensors")
+    name = "model.layers.1.mlp.down_proj.weight"
+    dtype, shape, raw = tensors[name]
+    values = numbers(raw)
+    values[3 * shape[1] + 7] = 70000.0
+    folder = model_folder(DATA / "llama", "large", {**tensors, name: (dtype, shape, raw_numbers(values))})
+    for format_ in "f32", "bf16", "q8_0", "q4_0":
+        compile_model(folder, "large-out", "--weights", format_)
+    done = run([SNLPC, "compile", folder, "-o", SCRATCH / "none", "--weights", "f16"], code=1)
+    check(b"weight '@l1.wdown', row 3, column 7: found 70000, wanted numbers within 65504" in done.stderr, done.stderr)
+    values[3 * shape[1] + 7] = math.nan
+    folder = model_folder(DATA / "llama", "nan", {**tensors, name: (dtype, shape, raw_numbers(values))})
+    for format_ in "f32", "bf16", "f16", "q8_0", "q4_0":
+        done = run([SNLPC, "compile", folder, "-o", SCRATCH / "none", "--weights", format_], code=1)
+        check(b"row 3, column 7: found nan, wanted a finite number: the file is damaged" in done.stderr, done.stderr)
+    check(not (SCRATCH / "none").exists(), "a refused model leaves a program")
+
+
 def head_as_stored():
     """A norm's weight is not folded into a matrix that keeps its narrow format."""
     small, _ = cast_folders(DATA / "llama", "bf16")
@@ -182,7 +227,8 @@ def head_as_stored():
 
 
 main([("re-sharded", sharded), ("own head", own_head, "llama", "head"), ("own head, tied", own_head, "qwen3", "embed"),
-      ("head as stored", head_as_stored)] +
+      ("head as stored", head_as_stored), ("errors in the summary", the_summary_names_errors),
+      ("numbers beyond a format", numbers_beyond_a_format)] +
      [(f"{model} in {format_}", rounded, model, format_)
       for model, format_ in (("llama", "bf16"), ("llama", "f16"), ("qwen3", "bf16"), ("qwen2", "f16"),
                              ("nanochat-win", "bf16"))])

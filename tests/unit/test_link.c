@@ -121,8 +121,11 @@ static SnlFile write_program(Support *s, const Model *m, const char *name, const
     assert_non_null(file);
     fseek(file, 0, SEEK_END);
     size_t n = strlen(tokenizer);
-    SnlTrailer trailer = {&m->payload, m->source, n ? tokenizer : NULL, n,
-                          snl_trailer_id(&m->payload, tokenizer, n)};
+    SnlTrailer trailer = {.payload = &m->payload,
+                          .source = m->source,
+                          .tokenizer = n ? tokenizer : NULL,
+                          .tokenizer_nbytes = n,
+                          .payload_id = snl_trailer_id(&m->payload, tokenizer, n)};
     assert_int_equal(snl_trailer_append(file, &trailer, s->diag, NULL, NULL), SNL_OK);
     assert_int_equal(fclose(file), 0);
     SnlFile mapped;
@@ -219,7 +222,7 @@ static void a_full_disk_is_reported(void **state)
     if (!full) skip();
     Model m;
     open_model(s, &m, text);
-    SnlTrailer trailer = {&m.payload, m.source, NULL, 0, 1};
+    SnlTrailer trailer = {.payload = &m.payload, .source = m.source, .payload_id = 1};
     assert_int_equal(snl_trailer_append(full, &trailer, s->diag, NULL, NULL), SNL_MACHINE);
     assert_int_equal(snl_diag_errors(s->diag), 1);
     fclose(full);

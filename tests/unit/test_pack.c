@@ -4,6 +4,7 @@
 
 #include "codegen/pack.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct Packed {
@@ -34,13 +35,13 @@ static SnlStatus plan(Packed *p, Support *s, const char *text)
     return snl_payload_plan(s->arena, p->module, &func, 1, s->diag, &p->payload);
 }
 
-static void pack(Packed *p, Support *s, const char *text, uint64_t *out_hash)
+static void pack(Packed *p, Support *s, const char *text, SnlWritten *out)
 {
     assert_int_equal(plan(p, s, text), SNL_OK);
     p->room = (size_t)p->payload.nbytes;
     p->bytes = snl_arena_alloc(s->arena, p->room);
     assert_int_equal(snl_payload_write(&p->payload, p->source, s->diag, sink, p, NULL, NULL,
-                                       out_hash),
+                                       out),
                      SNL_OK);
     assert_int_equal(p->n, p->room);
 }
@@ -194,8 +195,8 @@ static void keeps_the_order_of_first_use(void **state)
 {
     Support *s = *state;
     Packed p;
-    uint64_t hash[5];
-    pack(&p, s, mixed_text, hash);
+    SnlWritten written[5];
+    pack(&p, s, mixed_text, written);
     static const char *const order[] = {"e", "g", "w", "b", "s"};
     int64_t offset = 0;
     assert_int_equal(p.payload.n, 5);
@@ -205,7 +206,7 @@ static void keeps_the_order_of_first_use(void **state)
         assert_int_equal(at->offset, offset);
         assert_int_equal(at->offset % 64, 0);
         offset += at->nbytes;
-        for (size_t k = 0; k < i; k++) assert_true(hash[k] != hash[i]);
+        for (size_t k = 0; k < i; k++) assert_true(written[k].hash != written[i].hash);
     }
     assert_int_equal(p.payload.nbytes, offset);
 }
@@ -268,22 +269,129 @@ static SnlStatus full_disk(void *user, const void *bytes, size_t nbytes)
     return SNL_OK;
 }
 
-static void refuses_numbers_that_are_none(void **state)
+/* The error of a format, worked out from what the payload holds. */
+static void says_what_rounding_does(void **state)
+{
+    Support *s = *state;
+    static const struct {
+        const char *format;
+        double least, most; /* of the relative error of normal numbers */
+    } rows[] = {{"", 0, 0}, {"f16", 1e-4, 4e-4}, {"bf16", 1e-3, 3e-3}, {"q8_0", 3e-3, 1e-2},
+                {"q4_0", 5e-2, 0.15}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Packed p;
+        SnlWritten written[1];
+        pack(&p, s, linear_text(s->arena, 1041, 321, rows[i].format), written);
+        const SnlWeight *w = p.payload.at[0].weight;
+        double error = 0, size = 0, found = snl_rounding_relative(&written[0].rounding);
+        if (w->code == SNL_WEXPR_CAST) {
+            const float *number = values(&p, w->arg[0]), *stored_number = values(&p, w);
+            for (int64_t k = 0; k < w->type->dim[0] * w->type->dim[1]; k++) {
+                double e = (double)stored_number[k] - (double)number[k];
+                error += e * e;
+                size += (double)number[k] * (double)number[k];
+            }
+        }
+        assert_close(found, size > 0 ? sqrt(error / size) : 0, 1e-9, 0);
+        assert_true(found >= rows[i].least && found <= rows[i].most);
+    }
+}
+
+static void numbers_of_the_format_keep_theirs(void **state)
 {
     Support *s = *state;
     Packed p;
-    assert_int_equal(plan(&p, s, "module @m\n"
-                                 "weight @big : f32[4, 3] = fill {value = 1e30}\n"
-                                 "weight @w : f16[4, 3] = cast(@big)\n"
-                                 "func @f(%x: f32[T, 3]) -> f32[T, 4] {\n"
-                                 "  %y = linear %x, @w : f32[T, 4]\n"
-                                 "  return %y\n}\n"),
-                     SNL_OK);
-    p.room = (size_t)p.payload.nbytes;
-    p.bytes = snl_arena_alloc(s->arena, p.room);
-    assert_int_equal(snl_payload_write(&p.payload, p.source, s->diag, sink, &p, NULL, NULL, NULL),
-                     SNL_BAD_INPUT);
-    assert_diag(s->diag, "weight '@w', row 0, column 0: found inf, wanted a finite number");
+    SnlWritten written[1];
+    pack(&p, s, "module @m\n"
+                "weight @a : f32[16, 32] = fill {value = 0.5}\n"
+                "weight @w : q8_0[16, 32] = cast(@a)\n"
+                "func @f(%x: f32[T, 32]) -> f32[T, 16] {\n"
+                "  %i = cast %x {to = q8_0} : q8_0[T, 32]\n"
+                "  %y = linear %i, @w : f32[T, 16]\n"
+                "  return %y\n}\n", written);
+    /* 0.5 = 127 x (0.5 / 127), and 0.5 / 127 rounds to an f16 within 2^-11. */
+    assert_true(snl_rounding_relative(&written[0].rounding) < 0x1p-11);
+}
+
+static SnlStatus write(Packed *p)
+{
+    p->room = (size_t)p->payload.nbytes;
+    p->bytes = snl_arena_alloc(p->support->arena, p->room);
+    return snl_payload_write(&p->payload, p->source, p->support->diag, sink, p, NULL, NULL, NULL);
+}
+
+/* Ordinary numbers with one of another kind, not at the beginning of its block. */
+typedef struct Spoiled {
+    SnlWeightSource base;
+    int64_t at;
+    float number;
+} Spoiled;
+
+static SnlStatus read_spoiled(SnlWeightSource *self, const char *file, const char *tensor,
+                              int64_t first, int64_t n, SnlDiag *diag, float *out)
+{
+    (void)file, (void)tensor, (void)diag;
+    const Spoiled *spoiled = (const Spoiled *)self;
+    for (int64_t i = 0; i < n; i++) out[i] = first + i == spoiled->at ? spoiled->number : 0.25f;
+    return SNL_OK;
+}
+
+static SnlStatus find_any(SnlWeightSource *self, const char *file, const char *tensor,
+                          SnlDiag *diag, SnlTensorInfo *out)
+{
+    (void)self, (void)file, (void)tensor, (void)diag;
+    *out = (SnlTensorInfo){SNL_F32, 2, {40, 70}};
+    return SNL_OK;
+}
+
+static SnlStatus plan_spoiled(Packed *p, Support *s, const char *format, float number)
+{
+    Spoiled *spoiled = SNL_NEW(s->arena, Spoiled);
+    *spoiled = (Spoiled){{.find = find_any, .read = read_spoiled}, 3 * 70 + 35, number};
+    SnlStatus status = plan(p, s, linear_text(s->arena, 40, 70, format));
+    p->source = &spoiled->base;
+    return status;
+}
+
+static void refuses_numbers_that_are_none(void **state)
+{
+    Support *s = *state;
+    static const char *const formats[] = {"", "bf16", "f16", "q8_0", "q4_0"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        Packed p;
+        assert_int_equal(plan_spoiled(&p, s, formats[i], NAN), SNL_OK);
+        assert_int_equal(write(&p), SNL_BAD_INPUT);
+        assert_diag(s->diag, "weight '@w', row 3, column 35: found nan, wanted a finite number: the "
+                             "file is damaged");
+        assert_int_equal(plan_spoiled(&p, s, formats[i], -INFINITY), SNL_OK);
+        assert_int_equal(write(&p), SNL_BAD_INPUT);
+        assert_diag(s->diag, "found -inf, wanted a finite number");
+    }
+}
+
+/* The largest number of a format is stored; one that would become infinite is not. */
+static void refuses_numbers_beyond_the_format(void **state)
+{
+    Support *s = *state;
+    static const struct {
+        const char *format;
+        float fits, does_not;
+        const char *message;
+    } rows[] = {
+        {"f16", 65504, 65520, "found 65520, wanted numbers within 65504, the largest that f16 holds"},
+        {"bf16", 3.38e38f, 3.4e38f, "wanted numbers within 3.38953e+38, the largest that bf16 holds"},
+        {"q8_0", 8319008, 8330000, "wanted numbers within 8.31901e+06, the largest that q8_0 holds"},
+        {"q4_0", -524032, -525000, "found -525000, wanted numbers within 524032, the largest that"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Packed p;
+        assert_int_equal(plan_spoiled(&p, s, rows[i].format, rows[i].fits), SNL_OK);
+        assert_int_equal(write(&p), SNL_OK);
+        assert_int_equal(plan_spoiled(&p, s, rows[i].format, rows[i].does_not), SNL_OK);
+        assert_int_equal(write(&p), SNL_BAD_INPUT);
+        assert_diag(s->diag, "weight '@w', row 3, column 35: found");
+        assert_diag(s->diag, rows[i].message);
+    }
 }
 
 static void stops_when_the_sink_fails(void **state)
@@ -307,7 +415,10 @@ int main(void)
         support_test(stores_plain_weights_as_f32),
         support_test(refuses_one_weight_in_two_layouts),
         support_test(refuses_functions_with_calls),
+        support_test(says_what_rounding_does),
+        support_test(numbers_of_the_format_keep_theirs),
         support_test(refuses_numbers_that_are_none),
+        support_test(refuses_numbers_beyond_the_format),
         support_test(stops_when_the_sink_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
