@@ -17,8 +17,8 @@ static LLVMValueRef text(SnlGen *g, const char *s)
     return global;
 }
 
-static LLVMValueRef constant_array(SnlGen *g, LLVMTypeRef type, LLVMValueRef *at, size_t n,
-                                   const char *name)
+LLVMValueRef snl_constant_array(SnlGen *g, LLVMTypeRef type, LLVMValueRef *at, size_t n,
+                                const char *name)
 {
     if (n == 0) return LLVMConstNull(g->ptr);
     LLVMValueRef global = LLVMAddGlobal(g->module, LLVMArrayType2(type, n), name);
@@ -112,7 +112,7 @@ static LLVMValueRef emit_outputs(SnlGen *g, const SnlProgramSpec *spec)
         at[i] = struct_of(&f);
         type = LLVMTypeOf(at[i]);
     }
-    return constant_array(g, type, at, spec->n_outputs, "outputs");
+    return snl_constant_array(g, type, at, spec->n_outputs, "outputs");
 }
 
 static char *target_text(SnlGen *g, bool levels)
@@ -166,7 +166,7 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
     field_i(&f, spec->trained_context);
     field_i(&f, spec->n_params);
     field_i(&f, (int64_t)spec->n_eos);
-    field_p(&f, constant_array(g, g->i64, eos, spec->n_eos, "eos"));
+    field_p(&f, snl_constant_array(g, g->i64, eos, spec->n_eos, "eos"));
     field_i(&f, state_bytes);
     field_i(&f, (int64_t)spec->n_graphs);
     field_p(&f, LLVMGetOperand(levels[0], GRAPHS));
@@ -174,7 +174,7 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
     field_p(&f, emit_outputs(g, spec));
     field_i(&f, (int64_t)spec->payload_id);
     field_i(&f, (int64_t)n_levels);
-    field_p(&f, constant_array(g, LLVMTypeOf(levels[0]), levels, n_levels, "levels"));
+    field_p(&f, snl_constant_array(g, LLVMTypeOf(levels[0]), levels, n_levels, "levels"));
     SNL_ASSERT(f.n == N_MODEL_FIELDS);
     LLVMValueRef model = struct_of(&f);
     LLVMValueRef global = LLVMAddGlobal(g->module, LLVMTypeOf(model), "snlrt_model");
@@ -193,7 +193,7 @@ static LLVMValueRef emit_graphs(SnlGen *g, const SnlModule *m, const SnlPayload 
     LLVMValueRef *graphs = SNL_NEW_ARRAY(g->arena, LLVMValueRef, spec->n_graphs);
     for (size_t i = 0; i < spec->n_graphs; i++)
         graphs[i] = emit_graph(g, &spec->graphs[i], payload, state_offset);
-    return constant_array(g, LLVMTypeOf(graphs[0]), graphs, spec->n_graphs, "graphs");
+    return snl_constant_array(g, LLVMTypeOf(graphs[0]), graphs, spec->n_graphs, "graphs");
 }
 
 static char *level_symbol(SnlArena *arena, const char *level)

@@ -8,6 +8,7 @@
 #ifndef SNL_CODEGEN_GEN_H
 #define SNL_CODEGEN_GEN_H
 
+#include "codegen/calls.h"
 #include "codegen/codegen.h"
 #include "passes/schedule.h"
 
@@ -134,45 +135,47 @@ void snl_kernel_end(SnlGen *g); /* return void, back to the function before */
 void snl_mark_function(SnlGen *g, LLVMValueRef f);
 LLVMValueRef snl_param(SnlGen *g, unsigned i);
 void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n);
+/* A constant of the module; null for n = 0. */
+LLVMValueRef snl_constant_array(SnlGen *g, LLVMTypeRef type, LLVMValueRef *at, size_t n,
+                                const char *name);
 
 /* ---- kernels: one emitter per rule of ir/ops.def --------------------------------------------- */
 
 /* Where a value lies: f32 (or i32) rows. Row t starts at base + t * stride elements. */
 typedef struct SnlPlace {
-    LLVMValueRef base;
-    int64_t stride; /* elements from one token row to the next */
+    SnlAddress base;
+    int64_t stride; /* elements from one token row to the next; 0: there is one row (decode) */
     int64_t member; /* elements from one member of a row to the next */
 } SnlPlace;
-
-/* What a kernel call has to do: columns [c0, c1) (units of heads where the kernel works by heads),
- * token rows [r0, r1). */
-typedef struct SnlRange {
-    LLVMValueRef c0, c1, r0, r1;
-} SnlRange;
 
 /* One op on its way into a step. */
 typedef struct SnlOpGen {
     SnlGen *g;
+    SnlCalls *calls; /* of the step */
     const SnlOp *op;
     SnlPlacement p;
-    bool decode;          /* T = 1 known */
-    int64_t tokens;       /* most rows of a call */
-    SnlPlace in[8], out;  /* tensor operands; lincomb and stack have their own loop over operands */
-    SnlPlace *ins;        /* all operands (== in when few) */
-    LLVMValueRef pos;     /* index operand, when there is one */
-    LLVMValueRef weights; /* payload base */
-    LLVMValueRef state;   /* state base */
-    LLVMValueRef scratch; /* this op's private scratch */
-    LLVMValueRef n_tokens;
+    bool decode;         /* T = 1 known */
+    int64_t tokens;      /* most rows of a call */
+    SnlPlace in[8], out; /* tensor operands; lincomb and stack have their own loop over operands */
+    SnlPlace *ins;       /* all operands (== in when few) */
+    int pos;             /* parameter that the index operand is; -1: none */
+    SnlAddress scratch;  /* this op's private scratch */
     const SnlPayload *payload;
     const int64_t *state_offset; /* by state id */
 } SnlOpGen;
 
 /* Address of a weight in the payload, of a state in the state memory. */
-LLVMValueRef snl_weight_ptr(const SnlOpGen *o, const SnlWeight *w);
-LLVMValueRef snl_state_ptr(const SnlOpGen *o, const SnlState *s);
-/* A member's weight of group 0: its own of a list, else the one that all share; NULL without. */
-LLVMValueRef snl_member_weight_ptr(const SnlOpGen *o, size_t member);
+SnlAddress snl_weight_at(const SnlOpGen *o, const SnlWeight *w);
+SnlAddress snl_state_at(const SnlOpGen *o, const SnlState *s);
+/* A member's weight of group 0: its own of a list, else the one that all share; null without. */
+SnlAddress snl_member_weight_at(const SnlOpGen *o, size_t member);
+
+/* Adds kernel(ptr..., c0, c1, r0, r1) to the step's calls; snl_call_at_pos: with the index operand
+ * as one parameter more. */
+void snl_call_kernel(const SnlOpGen *o, LLVMValueRef kernel, const SnlAddress *ptr, unsigned n_ptr,
+                     SnlRange r);
+void snl_call_kernel_at_pos(const SnlOpGen *o, LLVMValueRef kernel, const SnlAddress *ptr,
+                            unsigned n_ptr, SnlRange r);
 
 /* Emits calls for one member's or the whole column range. */
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
@@ -183,12 +186,12 @@ void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, S
 void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r);
 void snl_kernel_mix(const SnlOpGen *o, SnlRange r);
 void snl_kernel_rope(const SnlOpGen *o, SnlRange heads);
-void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1);
+void snl_kernel_rope_table(const SnlOpGen *o, SnlRange r);
 void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
                           SnlPlace y, SnlRange r);
 void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r);
 void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r);
-void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x);
+void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x, SnlRange r);
 
 /* ---- state layout ---------------------------------------------------------------------------- */
 
@@ -200,6 +203,25 @@ bool snl_state_is_cache(const SnlState *s);
 
 /* Has every op a stage, a split that fits it, and places inside the workspace? */
 SnlStatus snl_check_scheduled(const SnlFunc *func, SnlDiag *diag);
+
+/* ---- calls as code (codegen/calls_emit.c) --------------------------------------------------- */
+
+/* What the calls of a step find in its function. */
+typedef struct SnlFrame {
+    LLVMValueRef ctx, thread, n_threads;
+    LLVMValueRef *region; /* by SnlAddress.region */
+    LLVMValueRef *index;  /* parameters that are indices */
+    LLVMValueRef rows[SNL_ROWS_COUNT][2];
+} SnlFrame;
+
+void snl_emit_calls(SnlGen *g, const SnlCalls *calls, const SnlFrame *frame);
+void snl_emit_barrier(SnlGen *g, const SnlFrame *frame);
+/* floor(units * (thread + k) / n_threads) */
+LLVMValueRef snl_share_end(SnlGen *g, const SnlFrame *frame, LLVMValueRef units, int64_t k);
+
+/* codegen/redzone.c: for functions planned with red zones, under the address sanitizer. Thread 0
+ * prepares the shared region; the others wait. */
+void snl_emit_redzones(SnlGen *g, const SnlFunc *func, const SnlFrame *frame);
 
 /* ---- the step (codegen/step.c) --------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-enum { MAX_QUERIES = 8, MAX_VALUE_ACCUMULATORS = 16 };
+enum { MAX_QUERIES = 8, MAX_VALUE_ACCUMULATORS = 16, SHARED_TILE_ROWS = 16 };
 
 static const double MASKED = -1e30; /* a score that exp turns into exactly 0 */
 
@@ -332,24 +332,51 @@ static int64_t cache_head_bytes(const SnlType *state)
     return 2 * snl_context_padded(state->dim[2]) * state->dim[3] * 4;
 }
 
-/* Parameters: q, k, v, y, cache, scratch; pos, kv heads [g0, g1), rows [r0, r1). */
-static void attention_body(Attention a, const SnlType *state, int64_t tile)
+/* Rows [r0, r1) of kv head h. Parameters: q, k, v, y, cache, scratch, ... */
+static void attention_head(Attention a, const SnlType *state, LLVMValueRef h, LLVMValueRef r0,
+                           LLVMValueRef r1, int64_t tile)
 {
     SnlGen *g = a.g;
     int64_t group = a.group;
-    LLVMValueRef q = snl_param(g, 0), k = snl_param(g, 1), v = snl_param(g, 2), y = snl_param(g, 3);
-    a.scratch = snl_param(g, 5);
-    a.pos = snl_param(g, 6);
-    SnlLoop h;
-    snl_loop_begin(g, &h, snl_param(g, 7), snl_param(g, 8), 1, 0, NULL);
-    a.q = snl_offset(g, q, h.i, group * a.d * 4);
-    a.y = snl_offset(g, y, h.i, group * a.d * 4);
-    a.k = snl_offset(g, k, h.i, a.d * 4);
-    a.v = snl_offset(g, v, h.i, a.d * 4);
-    a.keys = snl_offset(g, snl_param(g, 4), h.i, cache_head_bytes(state));
+    a.q = snl_offset(g, snl_param(g, 0), h, group * a.d * 4);
+    a.k = snl_offset(g, snl_param(g, 1), h, a.d * 4);
+    a.v = snl_offset(g, snl_param(g, 2), h, a.d * 4);
+    a.y = snl_offset(g, snl_param(g, 3), h, group * a.d * 4);
+    a.keys = snl_offset(g, snl_param(g, 4), h, cache_head_bytes(state));
     a.values = snl_offset_const(g, a.keys, a.padded * a.d * 4);
-    attention_heads(a, group, snl_param(g, 9), snl_param(g, 10), tile);
+    attention_heads(a, group, r0, r1, tile);
+}
+
+/* ... kv heads [c0, c1), rows [r0, r1), pos. */
+static void attention_body(Attention a, const SnlType *state, int64_t tile)
+{
+    SnlGen *g = a.g;
+    SnlLoop h;
+    snl_loop_begin(g, &h, snl_param(g, 6), snl_param(g, 7), 1, 0, NULL);
+    attention_head(a, state, h.i, snl_param(g, 8), snl_param(g, 9), tile);
     snl_loop_end(g, &h, NULL);
+}
+
+/* ... this thread, number of threads, rows [r0, r1), pos. Units are (tile of rows, kv head): thread
+ * t takes units t, t + n, t + 2n, ..., so that late tiles, which see more positions, are shared out
+ * evenly. */
+static void attention_tiles(Attention a, const SnlType *state, int64_t heads, int64_t tile)
+{
+    SnlGen *g = a.g;
+    LLVMValueRef thread = snl_param(g, 6), n_threads = snl_param(g, 7);
+    LLVMValueRef r0 = snl_param(g, 8), r1 = snl_param(g, 9), size = snl_i64(g, SHARED_TILE_ROWS);
+    LLVMValueRef rows = snl_max(g, snl_sub(g, r1, r0), snl_i64(g, 0));
+    LLVMValueRef up = snl_add(g, rows, snl_i64(g, SHARED_TILE_ROWS - 1));
+    LLVMValueRef units = snl_mul(g, snl_div_const(g, up, SHARED_TILE_ROWS), snl_i64(g, heads));
+    LLVMValueRef ahead = snl_sub(g, snl_add(g, units, n_threads), snl_i64(g, 1));
+    LLVMValueRef turns = LLVMBuildUDiv(g->b, snl_sub(g, ahead, thread), n_threads, "");
+    SnlLoop turn;
+    snl_loop_begin(g, &turn, snl_i64(g, 0), turns, 1, 0, NULL);
+    LLVMValueRef unit = snl_add(g, snl_mul(g, turn.i, n_threads), thread);
+    LLVMValueRef from = snl_add(g, r0, snl_mul(g, snl_div_const(g, unit, heads), size));
+    attention_head(a, state, snl_rem_const(g, unit, heads), from,
+                   snl_min(g, r1, snl_add(g, from, size)), tile);
+    snl_loop_end(g, &turn, NULL);
 }
 
 void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
@@ -372,21 +399,28 @@ void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace
                    .y_stride = y.stride};
     a.scratch_stride = a.padded + snl_context_padded(o->tokens);
     int64_t tile = snl_attention_tile_rows(o->op, o->tokens);
+    bool shared_out = r.columns == SNL_COLUMNS_THREADS;
+    const char *by = shared_out ? snl_arena_printf(g->arena, ".tiles%lld",
+                                                   (long long)snl_attention_kv_heads(o->op))
+                                : "";
     char *name = snl_arena_printf(
-        g->arena, "attention.%lld.%lld.%lld.w%lld.%a.%s.t%lld.%lld.%lld.%lld.%lld.%lld",
+        g->arena, "attention.%lld.%lld.%lld.w%lld.%a.%s%s.t%lld.%lld.%lld.%lld.%lld.%lld",
         (long long)d, (long long)a.group, (long long)a.padded, (long long)a.window, a.scale,
-        a.own_cache ? "cache" : "rows", (long long)tile, (long long)o->tokens, (long long)q.stride,
-        (long long)k.stride, (long long)v.stride, (long long)y.stride);
+        a.own_cache ? "cache" : "rows", by, (long long)tile, (long long)o->tokens,
+        (long long)q.stride, (long long)k.stride, (long long)v.stride, (long long)y.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 6, 5, &fresh);
     if (fresh) {
-        attention_body(a, cache->type, tile);
+        a.scratch = snl_param(g, 5);
+        a.pos = snl_param(g, 10);
+        if (shared_out)
+            attention_tiles(a, cache->type, snl_attention_kv_heads(o->op), tile);
+        else
+            attention_body(a, cache->type, tile);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {q.base,     k.base, v.base, y.base, snl_state_ptr(o, cache),
-                           o->scratch, o->pos, r.c0,   r.c1,   r.r0,
-                           r.r1};
-    snl_call(g, f, args, 11);
+    SnlAddress at[] = {q.base, k.base, v.base, y.base, snl_state_at(o, cache), o->scratch};
+    snl_call_kernel_at_pos(o, f, at, 6, r);
 }
 
 /* Rows [r0, r1) of kv heads [c0, c1) into the cache at pos + row. */
@@ -401,11 +435,11 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 5, &fresh);
     if (fresh) {
         SnlLoop t, h, j;
-        snl_loop_begin(g, &t, snl_param(g, 6), snl_param(g, 7), 1, 0, NULL);
-        LLVMValueRef at = snl_add(g, snl_param(g, 3), t.i);
+        snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
+        LLVMValueRef at = snl_add(g, snl_param(g, 7), t.i);
         LLVMValueRef kt = snl_offset(g, snl_param(g, 0), t.i, k.stride * 4);
         LLVMValueRef vt = snl_offset(g, snl_param(g, 1), t.i, v.stride * 4);
-        snl_loop_begin(g, &h, snl_param(g, 4), snl_param(g, 5), 1, 0, NULL);
+        snl_loop_begin(g, &h, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
         LLVMValueRef head = snl_offset(g, snl_param(g, 2), h.i, cache_head_bytes(state));
         LLVMValueRef lane =
             snl_offset(g, snl_offset(g, head, snl_div_const(g, at, SNL_LANES), d * SNL_LANES * 4),
@@ -420,10 +454,8 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {k.base, v.base, snl_state_ptr(o, o->op->sym[0].state[member]),
-                           o->pos, r.c0,   r.c1,
-                           r.r0,   r.r1};
-    snl_call(g, f, args, 8);
+    SnlAddress at[] = {k.base, v.base, snl_state_at(o, o->op->sym[0].state[member])};
+    snl_call_kernel_at_pos(o, f, at, 3, r);
 }
 
 bool snl_state_is_cache(const SnlState *s)

@@ -87,11 +87,14 @@ void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
     char *name = snl_arena_printf(g->arena, "quantize.%lld.%lld.%lld", (long long)width,
                                   (long long)x.stride, (long long)y.stride);
     bool fresh;
-    LLVMValueRef f = snl_kernel_begin(g, name, 2, 2, &fresh);
+    LLVMValueRef f = snl_kernel_begin(g, name, 2, 4, &fresh);
     if (fresh) {
+        SnlIf mine; /* all columns or none */
         SnlLoop t, b;
         int64_t whole = width / SNL_BLOCK;
-        snl_loop_begin(g, &t, snl_param(g, 2), snl_param(g, 3), 1, 0, NULL);
+        snl_if_begin(g, &mine,
+                     LLVMBuildICmp(g->b, LLVMIntSLT, snl_param(g, 2), snl_param(g, 3), ""));
+        snl_loop_begin(g, &t, snl_param(g, 4), snl_param(g, 5), 1, 0, NULL);
         LLVMValueRef xt = snl_offset(g, snl_param(g, 0), t.i, x.stride * 4);
         LLVMValueRef yt = snl_offset(g, snl_param(g, 1), t.i, y.stride * 4);
         snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, whole), 1, 0, NULL);
@@ -101,10 +104,11 @@ void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
             quantize_block(g, snl_offset_const(g, xt, whole * SNL_BLOCK * 4), yt, snl_i64(g, whole),
                            blocks, width % SNL_BLOCK);
         snl_loop_end(g, &t, NULL);
+        snl_if_end(g, &mine);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {x.base, y.base, r.r0, r.r1};
-    snl_call(g, f, args, 4);
+    SnlAddress at[] = {x.base, y.base};
+    snl_call_kernel(o, f, at, 2, r);
 }
 
 /* ---- linear ---------------------------------------------------------------------------------- */

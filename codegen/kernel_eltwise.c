@@ -189,17 +189,15 @@ static void emit_part(Eltwise *e, size_t member, SnlPlace out, SnlRange r)
         eltwise_body(e, in, out, lanes);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[2 * MAX_OPERANDS + 6], null = LLVMConstNull(g->ptr);
+    SnlAddress at[2 * MAX_OPERANDS + 2] = {{0}};
     for (unsigned i = 0; i < n; i++) {
         const SnlAttrValue *coef = coefficient(o->op, e->first + i);
-        args[i] = in[i].base;
-        args[n + i] = e->coef_is_param[i] ? snl_weight_ptr(o, coef->weight) : null;
+        at[i] = in[i].base;
+        if (e->coef_is_param[i]) at[n + i] = snl_weight_at(o, coef->weight);
     }
-    args[2 * n] = snl_member_weight_ptr(o, member);
-    args[2 * n + 1] = out.base;
-    LLVMValueRef range[] = {r.c0, r.c1, r.r0, r.r1};
-    memcpy(args + 2 * n + 2, range, sizeof range);
-    snl_call(g, f, args, 2 * n + 6);
+    at[2 * n] = snl_member_weight_at(o, member);
+    at[2 * n + 1] = out.base;
+    snl_call_kernel(o, f, at, 2 * n + 2, r);
 }
 
 void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r)
@@ -310,7 +308,6 @@ void snl_kernel_mix(const SnlOpGen *o, SnlRange r)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0,
-                           r.r1};
-    snl_call(g, f, args, 7);
+    SnlAddress at[] = {o->in[0].base, snl_weight_at(o, w), o->out.base};
+    snl_call_kernel(o, f, at, 3, r);
 }

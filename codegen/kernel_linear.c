@@ -182,27 +182,22 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
                          (long long)l.rows, (long long)l.inputs, form, bias ? ".bias" : "",
                          accumulate ? ".acc" : "", l.edges ? ".edges" : "");
     bool fresh;
-    LLVMValueRef f = snl_kernel_begin(g, name, 4, 3, &fresh);
+    LLVMValueRef f = snl_kernel_begin(g, name, 4, 4, &fresh);
     if (fresh) {
-        l.w = snl_param(g, 0), l.x = snl_param(g, 1), l.y = snl_param(g, 2), l.b = snl_param(g, 3);
-        l.c0 = snl_param(g, 4), l.c1 = snl_param(g, 5), l.n = snl_param(g, 6);
+        LLVMValueRef r0 = snl_param(g, 6);
+        l.w = snl_param(g, 0), l.b = snl_param(g, 3);
+        l.x = snl_offset(g, snl_param(g, 1), r0, x.stride * 4);
+        l.y = snl_offset(g, snl_param(g, 2), r0, y.stride * 4);
+        l.c0 = snl_param(g, 4), l.c1 = snl_param(g, 5), l.n = snl_sub(g, snl_param(g, 7), r0);
         if (o->decode)
             gemv(&l);
         else
             snl_linear_gemm(&l);
         snl_kernel_end(g);
     }
-    LLVMValueRef wp = snl_weight_ptr(o, w);
-    LLVMValueRef bp =
-        bias ? snl_weight_ptr(o, o->op->sym[1].weight[member]) : LLVMConstNull(g->ptr);
-    LLVMValueRef args[] = {wp,
-                           snl_offset(g, x.base, r.r0, x.stride * 4),
-                           snl_offset(g, y.base, r.r0, y.stride * 4),
-                           bp,
-                           r.c0,
-                           r.c1,
-                           snl_sub(g, r.r1, r.r0)};
-    snl_call(g, f, args, 7);
+    SnlAddress at[] = {snl_weight_at(o, w), x.base, y.base, {0}};
+    if (bias) at[3] = snl_weight_at(o, o->op->sym[1].weight[member]);
+    snl_call_kernel(o, f, at, 4, r);
 }
 
 /* Element c of row `lane` (0..15) of a panel of f32, bf16 or f16. */
@@ -251,7 +246,6 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {o->in[0].base, snl_weight_ptr(o, w), o->out.base, r.c0, r.c1, r.r0,
-                           r.r1};
-    snl_call(g, f, args, 7);
+    SnlAddress at[] = {o->in[0].base, snl_weight_at(o, w), o->out.base};
+    snl_call_kernel(o, f, at, 3, r);
 }

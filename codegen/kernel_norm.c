@@ -4,6 +4,8 @@
 
 #include "ir/eval.h"
 
+#include <xxhash.h>
+
 /* ---- rms_norm: y = x / sqrt(mean(x^2) + eps) * g, per group of d columns ---- */
 
 /* Sum of squares of d numbers at x: four accumulators in turn, then a tree. */
@@ -69,9 +71,8 @@ void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, S
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef w = snl_member_weight_ptr(o, member);
-    LLVMValueRef args[] = {x.base, w, y.base, groups.c0, groups.c1, groups.r0, groups.r1};
-    snl_call(g, f, args, 7);
+    SnlAddress at[] = {x.base, snl_member_weight_at(o, member), y.base};
+    snl_call_kernel(o, f, at, 3, groups);
 }
 
 /* ---- rope ------------------------------------------------------------------------------------ */
@@ -115,40 +116,55 @@ void snl_kernel_rope(const SnlOpGen *o, SnlRange heads)
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {o->in[0].base, o->in[1].base, o->out.base, heads.c0,
-                           heads.c1,      heads.r0,      heads.r1};
-    snl_call(g, f, args, 7);
+    SnlAddress at[] = {o->in[0].base, o->in[1].base, o->out.base};
+    snl_call_kernel(o, f, at, 3, heads);
 }
 
-/* The runtime computes sines in double; the frequencies are a constant of the program. */
-void snl_kernel_rope_table(const SnlOpGen *o, LLVMValueRef r0, LLVMValueRef r1)
+/* The frequencies as a constant of the program. */
+static LLVMValueRef frequency_table(SnlGen *g, const double *freq, int64_t half)
 {
-    SnlGen *g = o->g;
-    int64_t width = snl_type_width(o->op->out[0]->type), half = width / 2;
-    double *freq = SNL_NEW_ARRAY(g->arena, double, half + 1);
-    snl_rope_frequencies(&o->op->attrs, width, freq);
     LLVMValueRef *values = SNL_NEW_ARRAY(g->arena, LLVMValueRef, half + 1);
     for (int64_t j = 0; j < half; j++) values[j] = LLVMConstReal(g->f64, freq[j]);
-    LLVMValueRef array = LLVMConstArray2(g->f64, values, (uint64_t)half);
-    LLVMValueRef table = LLVMAddGlobal(g->module, LLVMTypeOf(array), "rope.frequencies");
-    LLVMSetInitializer(table, array);
-    LLVMSetGlobalConstant(table, 1);
-    LLVMSetLinkage(table, LLVMInternalLinkage);
+    return snl_constant_array(g, g->f64, values, (size_t)half, "rope.frequencies");
+}
 
+/* The runtime computes sines, in double. */
+static void rope_table_rows(SnlGen *g, LLVMValueRef table, int64_t half, bool inverse,
+                            int64_t stride)
+{
     LLVMValueRef f = LLVMGetNamedFunction(g->module, "snlrt_rope_table");
     if (!f) {
         LLVMTypeRef params[] = {g->ptr, g->i64, g->i64, g->i64, g->i64, g->ptr};
         f = LLVMAddFunction(g->module, "snlrt_rope_table",
                             LLVMFunctionType(g->void_, params, 6, 0));
     }
-    bool inverse = snl_attr_flag(&o->op->attrs, "inverse");
+    LLVMValueRef r0 = snl_param(g, 3), r1 = snl_param(g, 4), pos = snl_param(g, 5);
     LLVMValueRef args[] = {table,
                            snl_i64(g, half),
                            snl_i64(g, inverse),
-                           snl_add(g, o->pos, r0),
+                           snl_add(g, pos, r0),
                            snl_sub(g, r1, r0),
-                           snl_offset(g, o->out.base, r0, o->out.stride * 4)};
+                           snl_offset(g, snl_param(g, 0), r0, stride * 4)};
     snl_call(g, f, args, 6);
+}
+
+/* Whole rows. */
+void snl_kernel_rope_table(const SnlOpGen *o, SnlRange r)
+{
+    SnlGen *g = o->g;
+    int64_t width = snl_type_width(o->op->out[0]->type), half = width / 2;
+    bool inverse = snl_attr_flag(&o->op->attrs, "inverse"), fresh;
+    double *freq = SNL_NEW_ARRAY(g->arena, double, half + 1);
+    snl_rope_frequencies(&o->op->attrs, width, freq);
+    unsigned long long hash = XXH3_64bits(freq, (size_t)half * sizeof *freq);
+    char *name = snl_arena_printf(g->arena, "rope_table.%lld.%016llx%s.%lld", (long long)half, hash,
+                                  inverse ? ".inverse" : "", (long long)o->out.stride);
+    LLVMValueRef f = snl_kernel_begin(g, name, 1, 5, &fresh);
+    if (fresh) {
+        rope_table_rows(g, frequency_table(g, freq, half), half, inverse, o->out.stride);
+        snl_kernel_end(g);
+    }
+    snl_call_kernel_at_pos(o, f, &o->out.base, 1, r);
 }
 
 /* ---- shift, row_write: the row before this call's first -------------------------------------- */
@@ -164,10 +180,11 @@ static void copy_columns(SnlGen *g, LLVMValueRef from, LLVMValueRef to, LLVMValu
 }
 
 /* Where `member` of the row lies in the state. */
-static LLVMValueRef kept_row(const SnlOpGen *o, size_t member)
+static SnlAddress kept_row(const SnlOpGen *o, size_t member)
 {
-    int64_t begin = (int64_t)member * snl_type_width(snl_in(o->op, 0)->type);
-    return snl_offset_const(o->g, snl_state_ptr(o, o->op->sym[0].state[0]), begin * 4);
+    SnlAddress at = snl_state_at(o, o->op->sym[0].state[0]);
+    at.offset += (int64_t)member * snl_type_width(snl_in(o->op, 0)->type) * 4;
+    return at;
 }
 
 void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x_at, SnlPlace y_at, SnlRange r)
@@ -200,22 +217,27 @@ void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x_at, SnlPlace 
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {x_at.base, kept_row(o, member), y_at.base, r.c0, r.c1, r.r0, r.r1,
-                           o->pos};
-    snl_call(g, f, args, 8);
+    SnlAddress at[] = {x_at.base, kept_row(o, member), y_at.base};
+    snl_call_kernel_at_pos(o, f, at, 3, r);
 }
 
-void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x)
+/* The last of the rows, whole. */
+void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x, SnlRange r)
 {
     SnlGen *g = o->g;
     bool fresh;
-    LLVMValueRef f = snl_kernel_begin(g, "row_write", 2, 1, &fresh);
+    char *name = snl_arena_printf(g->arena, "row_write.%lld", (long long)x.stride);
+    LLVMValueRef f = snl_kernel_begin(g, name, 2, 4, &fresh);
     if (fresh) {
-        copy_columns(g, snl_param(g, 0), snl_param(g, 1), snl_i64(g, 0), snl_param(g, 2));
+        LLVMValueRef r0 = snl_param(g, 4), r1 = snl_param(g, 5);
+        SnlIf any;
+        snl_if_begin(g, &any, LLVMBuildICmp(g->b, LLVMIntSLT, r0, r1, ""));
+        LLVMValueRef last =
+            snl_offset(g, snl_param(g, 0), snl_sub(g, r1, snl_i64(g, 1)), x.stride * 4);
+        copy_columns(g, last, snl_param(g, 1), snl_param(g, 2), snl_param(g, 3));
+        snl_if_end(g, &any);
         snl_kernel_end(g);
     }
-    LLVMValueRef last = snl_sub(g, o->n_tokens, snl_i64(g, 1));
-    LLVMValueRef args[] = {snl_offset(g, x.base, last, x.stride * 4), kept_row(o, member),
-                           snl_i64(g, snl_type_width(snl_in(o->op, 0)->type))};
-    snl_call(g, f, args, 3);
+    SnlAddress at[] = {x.base, kept_row(o, member)};
+    snl_call_kernel(o, f, at, 2, r);
 }
