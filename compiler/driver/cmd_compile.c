@@ -69,6 +69,9 @@ static SnlSanitizer parse_sanitizer(struct argp_state *state, const char *text)
 static void check_arguments(struct argp_state *state, const SnlBuildOptions *o)
 {
     if (!o->compile.model) argp_error(state, "no MODEL given");
+    if (o->compile.formats.n > 1)
+        argp_error(state, "found a second --weights: a program has one format; snlpc eval compares "
+                          "several");
     bool needs_file = o->kind == SNL_BUILD_EXE || o->kind == SNL_BUILD_OBJ;
     if (needs_file && !o->out_path) argp_error(state, "no output file given: add -o FILE");
 }

@@ -30,7 +30,7 @@ typedef struct Eval {
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Text:", 1},
-    {"text", OPT_TEXT, "FILE", 0, "The text that plans are judged by (needed)", 1},
+    {"text", OPT_TEXT, "FILE", 0, "The text that plans and formats are judged by (needed)", 1},
     {"tokens", OPT_TOKENS, "N", 0, "Only its first N tokens (default: all; with --residuals 64)",
      1},
     {"ppl-skip-half", OPT_SKIP_HALF, NULL, 0, "Score only the second half of each window", 1},
@@ -51,9 +51,12 @@ static const struct argp_option options[] = {
 };
 
 static const char doc[] =
-    "Judge plans on a text: how close they stay to the sequential model, and what they cost.\v"
-    "Compiles one temporary program with the sequential graph and all plans, and runs it in this "
-    "process.\n\n"
+    "Judge plans and formats on a text: how close they stay to the sequential model, and what they "
+    "cost.\v"
+    "Compiles a temporary program with the sequential graph and all plans, one for each --weights, "
+    "and runs them in this process. The first row is the sequential graph in the first format: all "
+    "other rows are compared with it, so give --weights f32 first to see what formats cost. A "
+    "--weights-head belongs to the --weights before it; before all of them, to each.\n\n"
     "Columns: perplexity (windows of --context tokens that do not overlap, caches reset, the "
     "beginning "
     "token first when the tokenizer adds one, every next token scored), its change against "
@@ -70,7 +73,9 @@ static const char doc[] =
     "token.\n\n" SNL_PLAN_HELP "Examples:\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 K1' --plan 'n8 K2'\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 4xF2' --context 256 --json\n"
-    "  snlpc eval models/story --text book.txt --plan 'n8 K4' --residuals\n\n"
+    "  snlpc eval models/story --text book.txt --plan 'n8 K4' --residuals\n"
+    "  snlpc eval models/story --text book.txt --weights f32 --weights q8_0 --weights q4_0 "
+    "--weights-head q8_0\n\n"
     "Exit status: as of snlpc compile.";
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -114,6 +119,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!e->compile.model) argp_error(state, "no MODEL given");
         if (!e->text) argp_error(state, "no text given: add --text FILE");
+        if (e->residuals && e->compile.formats.n > 1)
+            argp_error(state, "--residuals takes no --weights: states are those of the model's own "
+                              "numbers");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -155,13 +163,13 @@ static SnlStatus check_plans(Eval *e, SnlDiag *diag)
 /* ---- measuring
  * -------------------------------------------------------------------------------------- */
 
-static SnlStatus measure(const Eval *e, const SnlEvalProgram *p, const SnlEvalText *text)
+static SnlStatus measure(const Eval *e, const SnlEvalSet *set, const SnlEvalText *text)
 {
-    SnlEvalResult *results = SNL_NEW_ARRAY(p->c.arena, SnlEvalResult, (size_t)p->model->n_graphs);
-    SNL_TRY(snl_eval_score(p, text, e->skip_half, results));
-    if (e->greedy > 0) SNL_TRY(snl_eval_greedy(p, text, e->prompts, e->greedy, results));
-    if (!e->no_time) SNL_TRY(snl_eval_time(p, text, results));
-    SnlEvalReport report = {p, text, results, e->text, e->skip_half};
+    SnlEvalResult *results = SNL_NEW_ARRAY(set->arena, SnlEvalResult, set->n_rows);
+    SNL_TRY(snl_eval_score(set, text, e->skip_half, results));
+    if (e->greedy > 0) SNL_TRY(snl_eval_greedy(set, text, e->prompts, e->greedy, results));
+    if (!e->no_time) SNL_TRY(snl_eval_time(set, text, results));
+    SnlEvalReport report = {set, text, results, e->text, e->skip_half};
     if (e->json)
         snl_eval_print_json(stdout, &report);
     else
@@ -171,14 +179,14 @@ static SnlStatus measure(const Eval *e, const SnlEvalProgram *p, const SnlEvalTe
 
 static SnlStatus run(const Eval *e, SnlDiag *diag)
 {
-    SnlEvalProgram program;
+    SnlEvalSet set;
     SnlEvalText text = {0};
     int64_t threads = e->threads ? e->threads : snlrt_usable_cores();
-    SnlStatus status = snl_eval_program_open(&e->compile, threads, diag, &program);
-    if (status == SNL_OK) status = snl_eval_text_read(&program, e->text, e->tokens, &text);
-    if (status == SNL_OK) status = measure(e, &program, &text);
+    SnlStatus status = snl_eval_set_open(&e->compile, threads, diag, &set);
+    if (status == SNL_OK) status = snl_eval_text_read(&set, e->text, e->tokens, &text);
+    if (status == SNL_OK) status = measure(e, &set, &text);
     snl_eval_text_deinit(&text);
-    snl_eval_program_close(&program);
+    snl_eval_set_close(&set);
     return status;
 }
 

@@ -14,7 +14,8 @@ typedef struct SnlCompileOptions {
     SnlArena *arena;   /* of lists and texts in here */
     const char *model; /* folder or .snl */
     SnlModeArgs modes;
-    SnlWeightFormats weights;
+    SnlWeightFormats weights; /* the first of `formats` */
+    SnlVec(SnlWeightFormats) formats; /* one for each --weights, at least one */
     SnlTargetOptions target;
     int64_t context; /* 0: the model's default */
     bool random_weights, keep_states;

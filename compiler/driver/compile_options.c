@@ -64,6 +64,22 @@ int64_t snl_arg_bytes(struct argp_state *state, const char *option, const char *
     return (int64_t)(value * unit);
 }
 
+/* A --weights-head before all --weights is for each of them. */
+static void add_format(SnlCompileOptions *o, SnlWeightFormat matrices)
+{
+    SnlWeightFormats formats = o->weights;
+    formats.matrices = matrices;
+    SNL_PUSH(o->arena, &o->formats, formats);
+}
+
+/* Of the --weights before it. */
+static void set_head(SnlCompileOptions *o, SnlWeightFormat head)
+{
+    SnlWeightFormats *formats = o->formats.n ? &o->formats.at[o->formats.n - 1] : &o->weights;
+    formats->head = head;
+    formats->own_head = true;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     SnlCompileOptions *o = state->input;
@@ -72,11 +88,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->pipeline;
         return 0;
     case OPT_WEIGHTS:
-        o->weights.matrices = snl_arg_format(state, "--weights", arg);
+        add_format(o, snl_arg_format(state, "--weights", arg));
         return 0;
     case OPT_HEAD:
-        o->weights.head = snl_arg_format(state, "--weights-head", arg);
-        o->weights.own_head = true;
+        set_head(o, snl_arg_format(state, "--weights-head", arg));
         return 0;
     case OPT_CONTEXT:
         o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24);
@@ -93,6 +108,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_CPU:
         o->target.cpu = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!o->formats.n) SNL_PUSH(o->arena, &o->formats, o->weights);
+        o->weights = o->formats.at[0];
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -1,6 +1,5 @@
-/* compiler/driver/eval_measure.h -- what a plan costs and keeps: the numbers of `snlpc eval`.
- *
- * Graph 0 of the program is the sequential one; every other graph is compared with it. */
+/* compiler/driver/eval_measure.h -- what plans and formats cost and keep: the numbers of `snlpc
+ * eval`. Results are by row of the set. */
 #ifndef SNL_DRIVER_EVAL_MEASURE_H
 #define SNL_DRIVER_EVAL_MEASURE_H
 
@@ -12,11 +11,11 @@ typedef struct SnlEvalText {
 } SnlEvalText;
 
 /* Reads and encodes `path`; keeps at most max_tokens of the text (0: all). Enough to score one. */
-SnlStatus snl_eval_text_read(const SnlEvalProgram *program, const char *path, int64_t max_tokens,
+SnlStatus snl_eval_text_read(const SnlEvalSet *set, const char *path, int64_t max_tokens,
                              SnlEvalText *out);
 void snl_eval_text_deinit(SnlEvalText *text);
 
-/* One graph's numbers. */
+/* One row's numbers; "sequential" is row 0. */
 typedef struct SnlEvalResult {
     /* text */
     double nll;    /* sum of -ln p(token) */
@@ -33,13 +32,13 @@ typedef struct SnlEvalResult {
 } SnlEvalResult;
 
 /* Perplexity, KL and agreement, over the windows that the program's --ppl has (runtime/ppl.c). */
-SnlStatus snl_eval_score(const SnlEvalProgram *program, const SnlEvalText *text, bool skip_half,
+SnlStatus snl_eval_score(const SnlEvalSet *set, const SnlEvalText *text, bool skip_half,
                          SnlEvalResult *results);
 /* Greedy continuations of n_prompts pieces of the text, length tokens each. */
-SnlStatus snl_eval_greedy(const SnlEvalProgram *program, const SnlEvalText *text, int64_t n_prompts,
+SnlStatus snl_eval_greedy(const SnlEvalSet *set, const SnlEvalText *text, int64_t n_prompts,
                           int64_t length, SnlEvalResult *results);
-/* Decode and prefill time: all graphs in turn, several rounds, medians. */
-SnlStatus snl_eval_time(const SnlEvalProgram *program, const SnlEvalText *text,
+/* Decode and prefill time: all rows in turn, several rounds, medians. */
+SnlStatus snl_eval_time(const SnlEvalSet *set, const SnlEvalText *text,
                         SnlEvalResult *results);
 
 #endif

@@ -133,3 +133,37 @@ void snl_eval_program_close(SnlEvalProgram *p)
     snl_arena_destroy(p->c.arena);
     *p = (SnlEvalProgram){0};
 }
+
+/* ---- all formats
+ * ------------------------------------------------------------------------------------ */
+
+static void add_rows(SnlEvalSet *set, const SnlEvalProgram *p)
+{
+    for (int64_t g = 0; g < p->model->n_graphs; g++)
+        set->row[set->n_rows++] = (SnlEvalRow){p, &p->model->graphs[g], p->session[g]};
+}
+
+SnlStatus snl_eval_set_open(const SnlCompileOptions *options, int64_t n_threads, SnlDiag *diag,
+                            SnlEvalSet *out)
+{
+    size_t n = options->formats.n, most = n * (options->modes.plans.n + 1);
+    *out = (SnlEvalSet){.arena = snl_arena_create(), .diag = diag};
+    SnlCompileOptions *one = SNL_NEW_ARRAY(out->arena, SnlCompileOptions, n);
+    out->program = SNL_NEW_ARRAY(out->arena, SnlEvalProgram, n);
+    out->row = SNL_NEW_ARRAY(out->arena, SnlEvalRow, most);
+    for (size_t i = 0; i < n; i++) {
+        one[i] = *options;
+        one[i].weights = options->formats.at[i];
+        out->n_programs = i + 1;
+        SNL_TRY(snl_eval_program_open(&one[i], n_threads, diag, &out->program[i]));
+        add_rows(out, &out->program[i]);
+    }
+    return SNL_OK;
+}
+
+void snl_eval_set_close(SnlEvalSet *set)
+{
+    for (size_t i = 0; i < set->n_programs; i++) snl_eval_program_close(&set->program[i]);
+    snl_arena_destroy(set->arena);
+    *set = (SnlEvalSet){0};
+}

@@ -1,4 +1,4 @@
-/* compiler/driver/eval_report.c -- one row for each plan. */
+/* compiler/driver/eval_report.c -- one row for each format and plan. */
 #include "compiler/driver/eval_report.h"
 
 #include "compiler/driver/summary.h"
@@ -60,54 +60,94 @@ static double rate(double seconds)
 /* ---- table
  * ------------------------------------------------------------------------------------------ */
 
-static int plan_width(const SnlEvalReport *report)
+/* Several formats: rows say which, and how large it is. */
+static bool has_formats(const SnlEvalReport *report)
 {
-    size_t width = strlen("plan");
-    for (int64_t g = 0; g < report->program->model->n_graphs; g++) {
-        size_t n = strlen(report->program->model->graphs[g].plan);
+    return report->set->n_programs > 1;
+}
+
+static const char *plan_of(const SnlEvalRow *row)
+{
+    return row->graph->plan;
+}
+
+static const char *format_of(const SnlEvalRow *row)
+{
+    return row->program->model->weight_format;
+}
+
+static int64_t weight_bytes_of(const SnlEvalRow *row)
+{
+    return (int64_t)row->program->payload.footer.weights_bytes;
+}
+
+static int column_width(const SnlEvalReport *report, const char *head,
+                        const char *(*text_of)(const SnlEvalRow *))
+{
+    size_t width = strlen(head);
+    for (size_t i = 0; i < report->set->n_rows; i++) {
+        size_t n = strlen(text_of(&report->set->row[i]));
         if (n > width) width = n;
     }
     return (int)width;
 }
 
-static void print_head(FILE *out, const SnlEvalReport *report, int width)
+static void print_text_line(FILE *out, const SnlEvalReport *report)
 {
     const SnlEvalResult *r = &report->results[0];
-    int64_t context = snlrt_session_context(report->program->session[0]);
+    const SnlEvalRow *first = &report->set->row[0];
+    int64_t context = snlrt_session_context(first->session);
     int64_t n_tokens = (int64_t)report->text->ids.n;
+    fprintf(out, "%s", first->program->model->name);
+    if (!has_formats(report)) fprintf(out, ", %s weights", format_of(first));
     fprintf(out,
-            "%s, %s weights; %s: %zu tokens, %" PRId64 " window%s of %" PRId64 ", %" PRId64
-            " scored%s\n",
-            report->program->model->name, report->program->model->weight_format, report->text_path,
-            report->text->ids.n, r->n_windows, r->n_windows == 1 ? "" : "s",
+            "; %s: %zu tokens, %" PRId64 " window%s of %" PRId64 ", %" PRId64 " scored%s\n",
+            report->text_path, report->text->ids.n, r->n_windows, r->n_windows == 1 ? "" : "s",
             n_tokens < context ? n_tokens : context, r->n_scored,
             report->skip_half ? " (second halves)" : "");
+}
+
+static void print_head(FILE *out, const SnlEvalReport *report)
+{
+    const SnlEvalResult *r = &report->results[0];
+    int64_t threads = snlrt_session_threads(report->set->row[0].session);
+    print_text_line(out, report);
     fprintf(out, "KL in nats per token; greedy: equal tokens before the first other one, of %.0f",
             greedy_most(r));
     if (r->n_runs)
         fprintf(out,
                 "; tokens/s on %" PRId64 " thread%s, medians of %d rounds (decode %" PRId64
                 " tokens, prefill %" PRId64 ")",
-                snlrt_session_threads(report->program->session[0]),
-                snlrt_session_threads(report->program->session[0]) == 1 ? "" : "s", r->n_runs,
-                r->n_decode, r->n_prefill);
-    fprintf(out,
-            "\n\n%-*s  perplexity  against seq        KL    agree  greedy  evals  steps  barriers",
-            width, "plan");
+                threads, threads == 1 ? "" : "s", r->n_runs, r->n_decode, r->n_prefill);
+    fputs(has_formats(report) ? "; all against the first row\n\n" : "\n\n", out);
+    if (has_formats(report))
+        fprintf(out, "%-*s        size  ", column_width(report, "weights", format_of), "weights");
+    fprintf(out, "%-*s  perplexity  against %s        KL    agree  greedy  evals  steps  barriers",
+            column_width(report, "plan", plan_of), "plan", has_formats(report) ? "1st" : "seq");
     if (r->n_runs) fputs("    decode       x   prefill       x", out);
     fputc('\n', out);
 }
 
-static void print_row(FILE *out, const SnlEvalReport *report, int64_t g, int width)
+static void print_format(FILE *out, const SnlEvalReport *report, const SnlEvalRow *row)
 {
-    const SnlrtGraph *graph = &report->program->model->graphs[g];
-    const SnlEvalResult *seq = &report->results[0], *r = &report->results[g];
+    if (!has_formats(report)) return;
+    fprintf(out, "%-*s  %10s  ", column_width(report, "weights", format_of), format_of(row),
+            snl_bytes_text(report->set->arena, weight_bytes_of(row)));
+}
+
+static void print_row(FILE *out, const SnlEvalReport *report, size_t i)
+{
+    const SnlEvalRow *row = &report->set->row[i];
+    const SnlrtGraph *graph = row->graph;
+    const SnlEvalResult *seq = &report->results[0], *r = &report->results[i];
     double change = 100.0 * (perplexity(r) / perplexity(seq) - 1.0);
+    print_format(out, report, row);
     fprintf(
         out,
         "%-*s  %10.4f  %+10.2f %%  %8.5f  %5.1f %%  %6.1f  %5" PRId64 "  %5" PRId64 "  %8" PRId64,
-        width, graph->plan, perplexity(r), change, mean(r->kl, r->n_scored), 100.0 * agreement(r),
-        greedy_equal(r), graph->layer_evals, graph->steps, graph->decode_barriers);
+        column_width(report, "plan", plan_of), graph->plan, perplexity(r), change,
+        mean(r->kl, r->n_scored), 100.0 * agreement(r), greedy_equal(r), graph->layer_evals,
+        graph->steps, graph->decode_barriers);
     if (r->n_runs)
         fprintf(out, "  %8.1f  %6.2f  %8.1f  %6.2f", rate(r->decode_seconds),
                 speedup(seq->decode_seconds, r->decode_seconds), rate(r->prefill_seconds),
@@ -117,15 +157,15 @@ static void print_row(FILE *out, const SnlEvalReport *report, int64_t g, int wid
 
 void snl_eval_print_table(FILE *out, const SnlEvalReport *report)
 {
-    int width = plan_width(report);
-    print_head(out, report, width);
-    for (int64_t g = 0; g < report->program->model->n_graphs; g++) print_row(out, report, g, width);
-    for (int64_t g = 0; g < report->program->model->n_graphs; g++)
-        if (report->program->model->graphs[g].flags & SNLRT_GRAPH_PROMPT)
+    const SnlEvalSet *set = report->set;
+    print_head(out, report);
+    for (size_t i = 0; i < set->n_rows; i++) print_row(out, report, i);
+    for (size_t i = 0; i < set->n_rows / set->n_programs; i++)
+        if (set->row[i].graph->flags & SNLRT_GRAPH_PROMPT)
             fprintf(out,
                     "%s: prompts run sequentially (prefill=seq); scored token by token, as it "
                     "generates\n",
-                    report->program->model->graphs[g].plan);
+                    set->row[i].graph->plan);
 }
 
 /* ---- JSON
@@ -141,14 +181,18 @@ static void print_times(FILE *out, const SnlEvalResult *seq, const SnlEvalResult
             rate(r->prefill_seconds), speedup(seq->prefill_seconds, r->prefill_seconds));
 }
 
-static void print_plan(FILE *out, const SnlEvalReport *report, int64_t g)
+static void print_plan(FILE *out, const SnlEvalReport *report, size_t i)
 {
-    const SnlrtGraph *graph = &report->program->model->graphs[g];
-    const SnlEvalResult *r = &report->results[g];
+    const SnlEvalRow *row = &report->set->row[i];
+    const SnlrtGraph *graph = row->graph;
+    const SnlEvalResult *r = &report->results[i];
     fputs("{\"name\": ", out);
     snl_json_string(out, graph->name);
     fputs(", \"plan\": ", out);
     snl_json_string(out, graph->plan);
+    fputs(", \"weight_format\": ", out);
+    snl_json_string(out, format_of(row));
+    fprintf(out, ", \"weight_bytes\": %" PRId64, weight_bytes_of(row));
     fputs(", \"exactness\": ", out);
     snl_json_string(out, graph->exactness);
     fprintf(out,
@@ -165,7 +209,8 @@ static void print_plan(FILE *out, const SnlEvalReport *report, int64_t g)
 
 void snl_eval_print_json(FILE *out, const SnlEvalReport *report)
 {
-    const SnlrtModel *m = report->program->model;
+    const SnlEvalRow *first = &report->set->row[0];
+    const SnlrtModel *m = first->program->model;
     const SnlEvalResult *r = &report->results[0];
     fputs("{\"model\": ", out);
     snl_json_string(out, m->name);
@@ -178,12 +223,12 @@ void snl_eval_print_json(FILE *out, const SnlEvalReport *report)
             ", \"context\": %" PRId64 ", \"skip_half\": %s, \"threads\": %" PRId64
             ", \"rounds\": %d, \"plans\": [",
             report->text->ids.n, r->n_windows, r->n_scored,
-            snlrt_session_context(report->program->session[0]),
+            snlrt_session_context(first->session),
             report->skip_half ? "true" : "false",
-            snlrt_session_threads(report->program->session[0]), r->n_runs);
-    for (int64_t g = 0; g < m->n_graphs; g++) {
-        if (g) fputs(", ", out);
-        print_plan(out, report, g);
+            snlrt_session_threads(first->session), r->n_runs);
+    for (size_t i = 0; i < report->set->n_rows; i++) {
+        if (i) fputs(", ", out);
+        print_plan(out, report, i);
     }
     fputs("]}\n", out);
 }

@@ -5,14 +5,14 @@
 #include "compiler/driver/eval_measure.h"
 
 typedef struct SnlEvalReport {
-    const SnlEvalProgram *program;
+    const SnlEvalSet *set;
     const SnlEvalText *text;
-    const SnlEvalResult *results; /* one for each graph */
+    const SnlEvalResult *results; /* one for each row */
     const char *text_path;
     bool skip_half;
 } SnlEvalReport;
 
-/* Graph 0 is the sequential one; it is printed first. */
+/* Row 0 is what the others are compared with. */
 void snl_eval_print_table(FILE *out, const SnlEvalReport *report);
 void snl_eval_print_json(FILE *out, const SnlEvalReport *report);
 

@@ -1,7 +1,7 @@
-/* compiler/driver/eval_score.c -- what the plans make of a text: perplexity, divergence, agreement,
+/* compiler/driver/eval_score.c -- what plans and formats make of a text: perplexity, divergence, agreement,
  * and greedy continuations.
  *
- * All graphs go through the text together, a block at a time, so that the sequential logits of one
+ * All rows go through the text together, a block at a time, so that the sequential logits of one
  * block are all that is kept. Default caches give every split of a text the same result; graphs
  * with a prompt function of their own (prefill=seq) go token by token, as in generation. */
 #include "compiler/driver/eval_measure.h"
@@ -28,9 +28,10 @@ static SnlStatus encode(const SnlEvalProgram *p, const char *path, const char *t
                         "%s", snlrt_tokenizer_error(p->tokenizer));
 }
 
-SnlStatus snl_eval_text_read(const SnlEvalProgram *p, const char *path, int64_t max_tokens,
+SnlStatus snl_eval_text_read(const SnlEvalSet *set, const char *path, int64_t max_tokens,
                              SnlEvalText *out)
 {
+    const SnlEvalProgram *p = set->row[0].program;
     *out = (SnlEvalText){0};
     if (snlrt_tokenizer_kind(p->tokenizer) == SNLRT_TOKENIZER_NONE)
         return snl_error_at(p->c.diag, SNL_E_UNSUPPORTED, p->c.options->model,
@@ -86,32 +87,32 @@ static double divergence(const float *a, const float *b, double log_a, double lo
  * ---------------------------------------------------------------------------------------- */
 
 typedef struct Scorer {
-    const SnlEvalProgram *p;
-    int64_t vocab, n_graphs;
+    const SnlEvalSet *set;
+    int64_t vocab;
     int32_t *window; /* [context] */
     int64_t n_window, first_scored;
     float *sequential; /* [BLOCK, vocab]: rows of the present block */
     double *log_sums;  /* [BLOCK] of them */
     int32_t *best;     /* [BLOCK] of them */
     int64_t block_begin;
-    int64_t graph;
+    size_t row; /* of the set */
     SnlEvalResult *results;
 } Scorer;
 
 static void score_row(Scorer *s, int64_t row, const float *logits)
 {
-    SnlEvalResult *r = &s->results[s->graph];
+    SnlEvalResult *r = &s->results[s->row];
     int64_t at = row - s->block_begin;
     const float *sequential = s->sequential + at * s->vocab;
     double sum = log_sum(logits, s->vocab);
     int32_t best = snlrt_argmax(logits, s->vocab);
-    if (s->graph == 0) {
+    if (s->row == 0) {
         memcpy(s->sequential + at * s->vocab, logits, (size_t)s->vocab * sizeof *logits);
         s->log_sums[at] = sum;
         s->best[at] = best;
     }
     r->nll += sum - (double)logits[s->window[row + 1]];
-    if (s->graph != 0) r->kl += divergence(sequential, logits, s->log_sums[at], sum, s->vocab);
+    if (s->row != 0) r->kl += divergence(sequential, logits, s->log_sums[at], sum, s->vocab);
     r->agree += best == s->best[at];
     r->n_scored++;
 }
@@ -126,23 +127,27 @@ static SnlrtStatus take_block(void *user, const SnlrtBlock *block, SnlrtError *e
     return SNLRT_OK;
 }
 
+static SnlStatus score_block(Scorer *s, const SnlEvalRow *row, int64_t n)
+{
+    SnlrtError err = {""};
+    SnlrtStatus status =
+        snlrt_session_run(row->session, s->window + s->block_begin, n,
+                          SNLRT_RUN_ALL_ROWS | SNLRT_RUN_TEXT, take_block, s, &err);
+    return snl_eval_report(status, &err, row->graph->name, s->set->diag);
+}
+
 static SnlStatus score_window(Scorer *s)
 {
-    const SnlEvalProgram *p = s->p;
-    for (int64_t g = 0; g < s->n_graphs; g++) {
-        snlrt_session_reset(p->session[g]);
-        s->results[g].n_windows++;
+    const SnlEvalSet *set = s->set;
+    for (size_t i = 0; i < set->n_rows; i++) {
+        snlrt_session_reset(set->row[i].session);
+        s->results[i].n_windows++;
     }
     for (int64_t at = 0; at < s->n_window - 1; at += BLOCK) {
         int64_t n = s->n_window - 1 - at < BLOCK ? s->n_window - 1 - at : BLOCK;
         s->block_begin = at;
-        for (s->graph = 0; s->graph < s->n_graphs; s->graph++) {
-            SnlrtError err = {""};
-            SnlrtStatus status =
-                snlrt_session_run(p->session[s->graph], s->window + at, n,
-                                  SNLRT_RUN_ALL_ROWS | SNLRT_RUN_TEXT, take_block, s, &err);
-            SNL_TRY(snl_eval_report(status, &err, p->model->graphs[s->graph].name, p->c.diag));
-        }
+        for (s->row = 0; s->row < set->n_rows; s->row++)
+            SNL_TRY(score_block(s, &set->row[s->row], n));
     }
     return SNL_OK;
 }
@@ -151,7 +156,7 @@ static SnlStatus score_window(Scorer *s)
  * is left out when the text does not fill it, unless it is the only one (as --ppl does). */
 static SnlStatus score_windows(Scorer *s, const SnlEvalText *text, bool skip_half)
 {
-    int64_t context = snlrt_session_context(s->p->session[0]), n = (int64_t)text->ids.n;
+    int64_t context = snlrt_session_context(s->set->row[0].session), n = (int64_t)text->ids.n;
     size_t begin_bytes = (size_t)text->n_begin * sizeof *s->window;
     s->n_window = n < context ? n : context;
     s->first_scored = skip_half ? s->n_window / 2 : text->n_begin ? text->n_begin - 1 : 0;
@@ -167,15 +172,15 @@ static SnlStatus score_windows(Scorer *s, const SnlEvalText *text, bool skip_hal
     return status;
 }
 
-SnlStatus snl_eval_score(const SnlEvalProgram *p, const SnlEvalText *text, bool skip_half,
+SnlStatus snl_eval_score(const SnlEvalSet *set, const SnlEvalText *text, bool skip_half,
                          SnlEvalResult *results)
 {
-    Scorer s = {
-        .p = p, .vocab = p->model->vocab, .n_graphs = p->model->n_graphs, .results = results};
-    s.window = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)snlrt_session_context(p->session[0]));
-    s.sequential = SNL_NEW_ARRAY(p->c.arena, float, (size_t)(BLOCK * s.vocab));
-    s.log_sums = SNL_NEW_ARRAY(p->c.arena, double, BLOCK);
-    s.best = SNL_NEW_ARRAY(p->c.arena, int32_t, BLOCK);
+    size_t context = (size_t)snlrt_session_context(set->row[0].session);
+    Scorer s = {.set = set, .vocab = set->row[0].program->model->vocab, .results = results};
+    s.window = SNL_NEW_ARRAY(set->arena, int32_t, context);
+    s.sequential = SNL_NEW_ARRAY(set->arena, float, (size_t)(BLOCK * s.vocab));
+    s.log_sums = SNL_NEW_ARRAY(set->arena, double, BLOCK);
+    s.best = SNL_NEW_ARRAY(set->arena, int32_t, BLOCK);
     return score_windows(&s, text, skip_half);
 }
 
@@ -183,29 +188,30 @@ SnlStatus snl_eval_score(const SnlEvalProgram *p, const SnlEvalText *text, bool 
  * ----------------------------------------------------------------------------------- */
 
 typedef struct Greedy {
-    const SnlEvalProgram *p;
+    const SnlEvalSet *set;
     int32_t *prompt;
     int64_t n_prompt, length;
     int32_t *sequential; /* [length] */
 } Greedy;
 
-/* Tokens that graph `g` generates like the sequential one, at most `length`; graph 0 sets them. */
-static SnlStatus continue_text(Greedy *y, int64_t g, int64_t *out_equal)
+/* Tokens that a row of the set generates like row 0, at most `length`; row 0 sets them. */
+static SnlStatus continue_text(Greedy *y, size_t row, int64_t *out_equal)
 {
-    SnlrtSession *session = y->p->session[g];
+    SnlrtSession *session = y->set->row[row].session;
+    int64_t vocab = y->set->row[row].program->model->vocab;
     SnlrtError err = {""};
     snlrt_session_reset(session);
     SnlrtStatus status = snlrt_session_run(session, y->prompt, y->n_prompt, 0, NULL, NULL, &err);
     *out_equal = 0;
     for (int64_t i = 0; status == SNLRT_OK && i < y->length; i++) {
-        int32_t id = snlrt_argmax(snlrt_session_logits(session), y->p->model->vocab);
-        if (g == 0) y->sequential[i] = id;
+        int32_t id = snlrt_argmax(snlrt_session_logits(session), vocab);
+        if (row == 0) y->sequential[i] = id;
         if (id != y->sequential[i]) break;
         ++*out_equal;
         if (i + 1 < y->length)
             status = snlrt_session_run(session, &id, 1, SNLRT_RUN_TEXT, NULL, NULL, &err);
     }
-    return snl_eval_report(status, &err, y->p->model->graphs[g].name, y->p->c.diag);
+    return snl_eval_report(status, &err, y->set->row[row].graph->name, y->set->diag);
 }
 
 /* The beginning token, then `n - n_begin` tokens of the text from its token `at` on. */
@@ -216,28 +222,28 @@ static void fill_prompt(Greedy *y, const SnlEvalText *text, int64_t at)
            (size_t)(y->n_prompt - text->n_begin) * sizeof *y->prompt);
 }
 
-SnlStatus snl_eval_greedy(const SnlEvalProgram *p, const SnlEvalText *text, int64_t n_prompts,
+SnlStatus snl_eval_greedy(const SnlEvalSet *set, const SnlEvalText *text, int64_t n_prompts,
                           int64_t length, SnlEvalResult *results)
 {
-    int64_t context = snlrt_session_context(p->session[0]),
+    int64_t context = snlrt_session_context(set->row[0].session),
             n = (int64_t)text->ids.n - text->n_begin;
     int64_t own = n < GREEDY_PROMPT ? n : GREEDY_PROMPT;
     if (own > context / 2 - text->n_begin) own = context / 2 - text->n_begin;
     if (own < 1) own = 1;
-    Greedy y = {.p = p, .n_prompt = text->n_begin + own, .length = length};
+    Greedy y = {.set = set, .n_prompt = text->n_begin + own, .length = length};
     if (y.length > context - y.n_prompt + 1) y.length = context - y.n_prompt + 1;
-    y.prompt = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)y.n_prompt);
-    y.sequential = SNL_NEW_ARRAY(p->c.arena, int32_t, (size_t)y.length);
+    y.prompt = SNL_NEW_ARRAY(set->arena, int32_t, (size_t)y.n_prompt);
+    y.sequential = SNL_NEW_ARRAY(set->arena, int32_t, (size_t)y.length);
     SnlProgressBar bar = snl_progress_bar("greedy");
     SnlStatus status = SNL_OK;
     for (int64_t i = 0; i < n_prompts && status == SNL_OK; i++) {
         fill_prompt(&y, text, (n - own) * i / n_prompts);
-        for (int64_t g = 0; g < p->model->n_graphs && status == SNL_OK; g++) {
+        for (size_t row = 0; row < set->n_rows && status == SNL_OK; row++) {
             int64_t equal = 0;
-            status = continue_text(&y, g, &equal);
-            results[g].greedy_equal += equal;
-            results[g].greedy_most += y.length;
-            results[g].n_greedy++;
+            status = continue_text(&y, row, &equal);
+            results[row].greedy_equal += equal;
+            results[row].greedy_most += y.length;
+            results[row].n_greedy++;
         }
         snl_progress_draw(&bar, i + 1, n_prompts);
     }

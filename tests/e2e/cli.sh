@@ -55,6 +55,7 @@ expect 2 "--emit: found 'bin'" "$snlpc" compile "$model" -o o/p --emit bin
 expect 2 "--weights: found 'q9'" "$snlpc" compile "$model" -o o/p --weights q9
 expect 2 "--weights-head: found 'q9', wanted f32" "$snlpc" compile "$model" -o o/p --weights-head q9
 expect 2 "--weights-head: found 'q9', wanted f32" "$snlpc" run none.snl f --weights-head q9
+expect 2 "found a second --weights" "$snlpc" compile "$model" -o o/p --weights f32 --weights q8_0
 expect 0 "weights-head=FORMAT" "$snlpc" compile --help
 expect 2 "--context: found '0', wanted a whole number from 1" "$snlpc" compile "$model" -o o/p --context 0
 expect 2 "--context: found '12x'" "$snlpc" compile "$model" -o o/p --context 12x

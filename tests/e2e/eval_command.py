@@ -66,6 +66,29 @@ def exact_plans_lose_nothing():
     check("decode_speedup" not in seq, "times without measuring")
 
 
+def formats_are_rows():
+    """One program for each format, all against the first; a head's format belongs to the one before it."""
+    few = ["--tokens", "600", "--greedy", "8", "--prompts", "1", "--no-time"]
+    formats = ["--weights", "f32", "--weights", "q8_0", "--weights", "q4_0", "--weights", "q4_0", "--weights-head", "q8_0"]
+    rows = evaluate(*few, *formats, plans=["n4 K=exact"])["plans"]
+    names = [row["weight_format"] for row in rows]
+    check(names == ["f32"] * 2 + ["q8_0"] * 2 + ["q4_0"] * 2 + ["q4_0, head q8_0"] * 2, str(names))
+    f32, exact, q8, _, q4, _, mixed, _ = rows
+    check(f32["kl"] == 0 and exact["kl"] < 1e-6, f"{f32['kl']}, {exact['kl']}")
+    check(1e-6 < q8["kl"] < 0.01 < mixed["kl"] < 1 and q4["kl"] > 0.01, f"{q8['kl']}, {q4['kl']}, {mixed['kl']}")
+    check(q4["weight_bytes"] < mixed["weight_bytes"] < q8["weight_bytes"] < f32["weight_bytes"], str(rows))
+    for row, *options in ((q8, "--weights", "q8_0"), (mixed, "--weights-head", "q8_0", "--weights", "q4_0")):
+        alone = evaluate(*few, *options)["plans"][0]
+        check(alone["weight_format"] == row["weight_format"], alone["weight_format"])
+        near(str(options), alone["perplexity"], row["perplexity"], 1e-9)
+    both = evaluate(*few, "--weights-head", "f16", "--weights", "q8_0", "--weights", "f16")["plans"]
+    check([row["weight_format"] for row in both] == ["q8_0, head f16", "f16"], str(both))
+    words = [word for pair in (few, formats) for word in pair]
+    lines = run([SNLPC, "eval", EXAMPLE, "--text", TEXT, *words]).stdout.decode().splitlines()
+    check(lines[3].split()[:5] == ["weights", "size", "plan", "perplexity", "against"], lines[3])
+    check(lines[7].startswith("q4_0, head q8_0 "), "\n".join(lines))
+
+
 def times_and_table():
     found = evaluate("--tokens", "200", "--greedy", "0", plans=["n8 K1"])
     check(found["threads"] == 1 and found["rounds"] >= 3, str(found))
@@ -108,6 +131,8 @@ def bad_input_is_refused():
     fails(1, "n17 is more than the chain has", "--plan", "n17")
     fails(2, "wanted another name: seq is always the sequential program", "--plan", "seq=n2")
     fails(2, "no plan with a window", "--residuals")
+    fails(2, "--residuals takes no --weights", "--residuals", "--plan", "n4 K2", "--weights", "f32", "--weights", "q8_0")
+    fails(2, "--weights: found 'q5_0'", "--weights", "f32", "--weights", "q5_0")
     fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama")
     fails(1, "no tokenizer", "--plan", "n2", "--residuals", model=DATA / "llama")
     fails(2, "found 1 positions, too few", "--context", "1")
@@ -153,6 +178,6 @@ def a_terminal_sees_progress():
 
 
 if __name__ == "__main__":
-    main([perplexity_is_the_programs_own, exact_plans_lose_nothing, times_and_table,
+    main([perplexity_is_the_programs_own, exact_plans_lose_nothing, formats_are_rows, times_and_table,
           residuals_obey_the_exactness_law, bad_input_is_refused, help_is_there, nothing_stays_behind,
           a_terminal_sees_progress])
