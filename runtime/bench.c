@@ -1,8 +1,8 @@
 /* runtime/bench.c -- --bench: how fast this program is on this machine.
  *
  * Decode: 128 tokens, each the most probable one, after a short prompt. Prefill: 512 tokens at
- * once, logits of the last one. Each is run several times after a first look at all weights, and
- * the median counts. */
+ * once, logits of the last one. Each is run several times after a first look at all weights and the
+ * choice of threads, and the median counts. */
 #include "runtime/program.h"
 
 #include "runtime/sampler.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512, N_WARM = 2, MIN_RUNS = 3, MAX_RUNS = 64 };
+enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512, N_WARM = 40, MIN_RUNS = 3, MAX_RUNS = 64 };
 static const double enough_seconds = 0.3, too_many_seconds = 3.0;
 
 typedef struct Measure {
@@ -112,11 +112,11 @@ static void print_json(FILE *out, const Bench *b, const Measure *decode, const M
     fputs(", \"weight_format\": ", out);
     snlrt_json_string(out, p->model->weight_format);
     fprintf(out,
-            ", \"threads\": %" PRId64 ", \"context\": %" PRId64 ", \"block\": %" PRId64
+            ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"context\": %" PRId64 ", \"block\": %" PRId64
             ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64
             ", \"work_bytes\": %" PRId64 ", ",
-            snlrt_session_threads(b->session), snlrt_session_context(b->session),
-            snlrt_session_block(b->session), p->payload.footer.weights_bytes,
+            snlrt_session_threads(b->session), snlrt_session_max_threads(b->session),
+            snlrt_session_context(b->session), snlrt_session_block(b->session), p->payload.footer.weights_bytes,
             snlrt_session_state_bytes(b->session), snlrt_session_work_bytes(b->session));
     print_measure(out, "decode", decode, graph->decode_barriers);
     fputs(", ", out);

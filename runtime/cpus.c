@@ -52,20 +52,24 @@ static bool shares_core(const cpu_set_t *set, int cpu, const char *siblings)
     return false;
 }
 
-static int64_t count_cores(void)
+/* Is this usable processor the first one of its core? */
+static bool leads_core(const cpu_set_t *set, int cpu)
 {
     char text[256], path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+    return !read_small(path, text, sizeof text) || !shares_core(set, cpu, text);
+}
+
+static int64_t count_cores(void)
+{
+    char text[16];
     cpu_set_t set;
     if (!get_affinity(&set)) return snlrt_usable_cpus();
     if (read_small("/sys/devices/system/cpu/smt/active", text, sizeof text) && text[0] == '0')
         return CPU_COUNT(&set);
     int64_t n = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET((size_t)cpu, &set)) continue;
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
-                 cpu);
-        if (!read_small(path, text, sizeof text) || !shares_core(&set, cpu, text)) n++;
-    }
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET((size_t)cpu, &set) && leads_core(&set, cpu)) n++;
     return n;
 }
 
@@ -105,16 +109,42 @@ static void apply_groups(char *group, int64_t *n)
     }
 }
 
+int64_t snlrt_cpu_quota(void)
+{
+    int64_t n = INT64_MAX;
+    char text[PATH_MAX], *state = NULL;
+    if (!read_small("/proc/self/cgroup", text, sizeof text)) return n;
+    for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
+        char *colon = strchr(line, ':'), *path = colon ? strchr(colon + 1, ':') : NULL;
+        if (path && (path == colon + 1 || strstr(colon, "cpu"))) apply_groups(path + 1, &n);
+    }
+    return n;
+}
+
 int64_t snlrt_usable_cores(void)
 {
-    int64_t n = count_cores();
-    char text[PATH_MAX];
-    if (n > 1 && read_small("/proc/self/cgroup", text, sizeof text)) {
-        char *state = NULL;
-        for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
-            char *colon = strchr(line, ':'), *path = colon ? strchr(colon + 1, ':') : NULL;
-            if (path && (path == colon + 1 || strstr(colon, "cpu"))) apply_groups(path + 1, &n);
-        }
-    }
+    int64_t n = count_cores(), quota = n > 1 ? snlrt_cpu_quota() : n;
+    if (quota < n) n = quota;
     return n > 0 ? n : 1;
+}
+
+void snlrt_cpu_order(int *cpus, int64_t n)
+{
+    cpu_set_t set;
+    int64_t count = 0;
+    if (get_affinity(&set))
+        for (int siblings = 0; siblings < 2; siblings++)
+            for (int cpu = 0; cpu < CPU_SETSIZE && count < n; cpu++)
+                if (CPU_ISSET((size_t)cpu, &set) && leads_core(&set, cpu) == !siblings)
+                    cpus[count++] = cpu;
+    for (int64_t i = count; i < n; i++) cpus[i] = count ? cpus[i % count] : (int)i;
+}
+
+bool snlrt_cpu_pin(int cpu)
+{
+    cpu_set_t set;
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    return sched_setaffinity(0, sizeof set, &set) == 0;
 }

@@ -1,14 +1,23 @@
-/* runtime/cpus.h -- how many threads make sense on this machine. */
+/* runtime/cpus.h -- how many threads make sense on this machine, and where. */
 #ifndef SNLRT_CPUS_H
 #define SNLRT_CPUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Logical processors that this process may run on. At least 1; one system call. */
 int64_t snlrt_usable_cpus(void);
-/* Threads worth starting: those processors counted as cores, and no more than the CPU quota of the
- * control groups allows. At least 1. Reads a few small files of /proc and /sys; what is not there
- * does not limit. */
+/* Whole processors that the CPU quota of the control groups allows; INT64_MAX: no quota. At least 1.
+ * Reads a few small files of /proc and /sys; what is not there does not limit. */
+int64_t snlrt_cpu_quota(void);
+/* Threads worth starting: the processors above counted as cores, and no more than the quota. At
+ * least 1. */
 int64_t snlrt_usable_cores(void);
+
+/* Fills cpus[0..n) with usable processors, one of each core before their siblings, again from the
+ * beginning when there are fewer than n. */
+void snlrt_cpu_order(int *cpus, int64_t n);
+/* Lets the calling thread run on that processor only. false: the system refuses. */
+bool snlrt_cpu_pin(int cpu);
 
 #endif

@@ -127,6 +127,7 @@ static SnlrtStatus set_option(SnlrtOptions *o, int id, const char *arg, SnlrtErr
     case OPT_STOP: return add_stop(o, arg, err);
     case OPT_IGNORE_EOS: o->ignore_eos = true; return SNLRT_OK;
     case OPT_THREADS: return parse_int(id, arg, 1, "1 or more threads", &o->n_threads, err);
+    case OPT_PIN: o->pin = true; return SNLRT_OK;
     case OPT_CONTEXT: return parse_int(id, arg, 1, "1 or more positions", &o->context, err);
     case OPT_BLOCK: return parse_int(id, arg, 1, "1 or more tokens", &o->block, err);
     case OPT_MODE: o->mode = arg; return SNLRT_OK;

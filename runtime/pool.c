@@ -1,117 +1,267 @@
-/* runtime/pool.c -- thread team and barrier.
+/* runtime/pool.c -- team of threads, their jobs, and parts that take turns.
  *
- * The barrier is a dissemination barrier: in round r thread t raises its word r and waits for word
- * r of thread t - 2^r. After ceil(log2 n) rounds everyone has, directly or through others, heard
- * from everyone. Two threads need one round: each writes one line and reads the other's, which is
- * as fast as two cores can exchange anything. Words count meetings and are never reset. */
+ * The first n_carriers threads run a job of n_parts parts: part p is carried by thread p modulo
+ * n_carriers. Its first part runs on the thread's own stack, the others on fibers. A part that
+ * comes to a barrier leaves its thread to the next one in the circle, and the last one of the
+ * circle meets the other carriers; it goes on with the next stage at once, and the circle turns on
+ * from there. So every part that is entered finds the barrier it stood at already met. */
 #include "runtime/pool.h"
 
 #include "runtime/cpus.h"
-#include "runtime/signal_word.h"
+#include "runtime/fiber.h"
+#include "runtime/meeting.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Rounds of about 2 us before a waiting thread sleeps. */
-enum {
-    ROUNDS_WORKING = 500, /* longer than any wait inside a step */
-    ROUNDS_IDLE = 100,    /* between steps: sampling and printing a token */
-    ROUNDS_CROWDED = 1    /* more threads than processors: who waits is in the way */
-};
+/* After so many jobs a team that takes turns looks how many processors it may use now. */
+enum { JOBS_PER_LOOK = 256 };
 
-typedef struct Member {
-    _Alignas(128) uint32_t n_meetings; /* only this thread's */
-} Member;
+typedef struct Carrier {
+    _Alignas(128) uint32_t n_meetings;
+    int64_t n_arrived, n_done; /* of its parts: at this barrier; with this job */
+} Carrier;
 
-struct SnlrtBarrier {
-    int64_t n_threads, n_rounds;
-    uint32_t n_rounds_working, n_rounds_idle;
-    SnlrtFence fence;
-    Member *members;        /* [n_threads] */
-    SnlrtSignalWord *words; /* [n_threads][n_rounds] */
-};
+typedef struct Part {
+    SnlrtPool *pool;
+    int64_t index;
+    SnlrtFiber fiber;
+} Part;
 
 typedef struct Worker {
     pthread_t handle;
     SnlrtPool *pool;
     int64_t thread;
+    SnlrtSignalWord *enter; /* how often it became a carrier */
+    uint32_t first_job;     /* since then */
 } Worker;
+
+/* Written by the first thread while nobody runs a job. */
+typedef struct Task {
+    SnlrtJob *job; /* NULL: the threads end */
+    void *user;
+    int64_t n_parts, n_carriers;
+    int64_t n_staying; /* carriers from this one on are none after the job */
+} Task;
 
 struct SnlrtPool {
     SnlrtSignalWord start; /* number of the current job */
-    SnlrtBarrier barrier;
-    SnlrtJob *job; /* NULL: leave */
-    void *user;
+    Task task;
     uint32_t n_jobs;
     int64_t n_threads, n_started;
-    Worker *workers; /* [n_threads], the first unused */
+    int64_t n_cpus, cpu_quota; /* that the process may use */
+    int64_t n_entered;         /* threads that wait for the next job */
+    SnlrtMeetingPlace place;
+    Carrier *carriers; /* these four [n_threads] */
+    Part *parts;
+    Worker *workers; /* the first unused */
+    SnlrtSignalWord *enter;
+    int *cpus; /* [n_threads] to stay on; NULL: anywhere */
 };
 
-static void meet(SnlrtBarrier *barrier, int64_t thread)
+/* ---- barriers ---- */
+
+static int64_t min_of(int64_t a, int64_t b)
 {
-    int64_t n = barrier->n_threads;
-    uint32_t meeting = ++barrier->members[thread].n_meetings;
-    SnlrtSignalWord *own = barrier->words + thread * barrier->n_rounds;
-    for (int64_t r = 0, distance = 1; r < barrier->n_rounds; r++, distance *= 2) {
-        int64_t from = thread - distance % n;
-        if (from < 0) from += n;
-        snlrt_signal_raise(own + r, meeting, barrier->fence);
-        snlrt_signal_wait(barrier->words + from * barrier->n_rounds + r, meeting,
-                          barrier->n_rounds_working, barrier->fence);
+    return a < b ? a : b;
+}
+
+static void meet_carriers(SnlrtPool *pool, int64_t n_carriers, int64_t thread)
+{
+    if (n_carriers > 1)
+        snlrt_meet(&pool->place, n_carriers, thread, ++pool->carriers[thread].n_meetings);
+}
+
+static int64_t parts_of(const Task *task, int64_t thread)
+{
+    return (task->n_parts - thread + task->n_carriers - 1) / task->n_carriers;
+}
+
+/* Leaves the part for the next one of its thread's circle. */
+static void pass_turn(SnlrtPool *pool, int64_t part, int64_t thread)
+{
+    int64_t next = part + pool->task.n_carriers;
+    if (next >= pool->task.n_parts) next = thread;
+    snlrt_fiber_switch(&pool->parts[part].fiber, &pool->parts[next].fiber);
+}
+
+static void arrive(SnlrtPool *pool, int64_t part)
+{
+    int64_t thread = part % pool->task.n_carriers;
+    Carrier *carrier = &pool->carriers[thread];
+    if (++carrier->n_arrived < parts_of(&pool->task, thread)) {
+        pass_turn(pool, part, thread);
+    } else {
+        carrier->n_arrived = 0;
+        meet_carriers(pool, pool->task.n_carriers, thread);
     }
 }
 
-void snlrt_barrier(SnlrtCtx *ctx, int64_t thread)
+void snlrt_barrier(SnlrtCtx *ctx, int64_t part)
 {
-    if (ctx->n_threads > 1) meet(ctx->barrier, thread);
+    SnlrtPool *pool = ctx->barrier;
+    if (ctx->n_threads == 1) return;
+    if (pool->task.n_carriers == pool->task.n_parts)
+        meet_carriers(pool, pool->task.n_carriers, part);
+    else
+        arrive(pool, part);
+}
+
+void *snlrt_pool_barrier(SnlrtPool *pool)
+{
+    return pool;
+}
+
+/* ---- a job on one thread ---- */
+
+/* On a fiber: this part of every job. The last part to end gives the thread back to its first one. */
+static void run_part_forever(void *user)
+{
+    Part *part = user;
+    SnlrtPool *pool = part->pool;
+    for (;;) {
+        pool->task.job(pool->task.user, part->index);
+        int64_t thread = part->index % pool->task.n_carriers;
+        if (++pool->carriers[thread].n_done < parts_of(&pool->task, thread))
+            pass_turn(pool, part->index, thread);
+        else
+            snlrt_fiber_switch(&part->fiber, &pool->parts[thread].fiber);
+    }
+}
+
+static void carry(SnlrtPool *pool, int64_t thread)
+{
+    Carrier *carrier = &pool->carriers[thread];
+    carrier->n_arrived = carrier->n_done = 0;
+    pool->task.job(pool->task.user, thread);
+    carrier->n_done++;
+    while (carrier->n_done < parts_of(&pool->task, thread)) pass_turn(pool, thread, thread);
+}
+
+/* Jobs from number n on, until it is no carrier any more. The task may change as soon as the first
+ * thread has met this one, so what is needed later is read before. */
+static bool work_from(SnlrtPool *pool, int64_t thread, uint32_t n)
+{
+    for (bool stays = true; stays; n++) {
+        snlrt_signal_wait(&pool->start, n, SNLRT_ROUNDS_IDLE, pool->place.fence);
+        int64_t n_carriers = pool->task.n_carriers;
+        stays = thread < pool->task.n_staying;
+        if (!pool->task.job) return false;
+        carry(pool, thread);
+        meet_carriers(pool, n_carriers, thread);
+    }
+    return true;
 }
 
 static void *work(void *user)
 {
     Worker *worker = user;
     SnlrtPool *pool = worker->pool;
-    SnlrtBarrier *barrier = &pool->barrier;
-    for (uint32_t n = 1;; n++) {
-        snlrt_signal_wait(&pool->start, n, barrier->n_rounds_idle, barrier->fence);
-        if (!pool->job) return NULL;
-        pool->job(pool->user, worker->thread);
-        meet(barrier, worker->thread);
+    if (pool->cpus) snlrt_cpu_pin(pool->cpus[worker->thread]);
+    uint32_t n_entered = 0;
+    do snlrt_signal_wait(worker->enter, ++n_entered, SNLRT_ROUNDS_IDLE, pool->place.fence);
+    while (work_from(pool, worker->thread, worker->first_job));
+    return NULL;
+}
+
+/* ---- the first thread ---- */
+
+static void run_task(SnlrtPool *pool, Task task)
+{
+    pool->task = task;
+    pool->n_jobs++;
+    if (task.n_carriers > 1) snlrt_signal_raise(&pool->start, pool->n_jobs, pool->place.fence);
+    carry(pool, 0);
+    meet_carriers(pool, task.n_carriers, 0);
+}
+
+static void do_nothing(void *user, int64_t part)
+{
+    (void)user, (void)part;
+}
+
+static void enter_one(SnlrtPool *pool, int64_t thread)
+{
+    Worker *worker = &pool->workers[thread];
+    worker->first_job = pool->n_jobs + 1;
+    pool->carriers[thread].n_meetings = pool->carriers[0].n_meetings;
+    uint32_t n = atomic_load_explicit(&worker->enter->value, memory_order_relaxed);
+    snlrt_signal_raise(worker->enter, n + 1, pool->place.fence);
+}
+
+/* Makes the first n threads those that wait for the next job. */
+static void enter_carriers(SnlrtPool *pool, int64_t n)
+{
+    int64_t n_old = pool->n_entered;
+    pool->n_entered = n;
+    if (n < n_old) {
+        run_task(pool, (Task){do_nothing, NULL, n_old, n_old, n});
+    } else {
+        atomic_store_explicit(&pool->start.value, pool->n_jobs, memory_order_relaxed);
+        snlrt_meeting_grow(&pool->place, n_old, n, pool->carriers[0].n_meetings);
+        for (int64_t t = n_old; t < n; t++) enter_one(pool, t);
     }
 }
 
-void snlrt_pool_run(SnlrtPool *pool, SnlrtJob *job, void *user)
+/* Stacks for the parts that take turns; false: no memory. */
+static bool init_fibers(SnlrtPool *pool, int64_t n_carriers, int64_t n_parts)
 {
-    if (pool->n_threads > 1) {
-        pool->job = job;
-        pool->user = user;
-        snlrt_signal_raise(&pool->start, ++pool->n_jobs, pool->barrier.fence);
+    for (int64_t p = n_carriers; p < n_parts; p++) {
+        Part *part = &pool->parts[p];
+        if (!part->fiber.stack && !snlrt_fiber_init(&part->fiber, run_part_forever, part))
+            return false;
     }
-    job(user, 0);
-    if (pool->n_threads > 1) meet(&pool->barrier, 0);
+    return true;
 }
 
-static void *alloc_lines(size_t n, size_t size)
+int64_t snlrt_pool_carriers(const SnlrtPool *pool, int64_t n_parts)
 {
-    void *p = aligned_alloc(128, n * size);
-    if (p) memset(p, 0, n * size);
+    return SNLRT_FIBERS ? min_of(n_parts, pool->n_cpus) : n_parts;
+}
+
+static void look_for_cpus(SnlrtPool *pool)
+{
+    if (!pool->cpus) pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
+}
+
+void snlrt_pool_run(SnlrtPool *pool, int64_t n_parts, SnlrtJob *job, void *user)
+{
+    assert(n_parts >= 1 && n_parts <= pool->n_threads);
+    if (n_parts > 1 && pool->n_jobs % JOBS_PER_LOOK == JOBS_PER_LOOK - 1) look_for_cpus(pool);
+    int64_t n_carriers = snlrt_pool_carriers(pool, n_parts);
+    if (!init_fibers(pool, n_carriers, n_parts)) n_carriers = n_parts;
+    if (n_carriers != pool->n_entered) enter_carriers(pool, n_carriers);
+    run_task(pool, (Task){job, user, n_parts, n_carriers, n_carriers});
+}
+
+/* ---- creation ---- */
+
+static void *alloc_lines(int64_t n, size_t size)
+{
+    void *p = aligned_alloc(128, (size_t)n * size);
+    if (p) memset(p, 0, (size_t)n * size);
     return p;
 }
 
-static SnlrtStatus barrier_init(SnlrtBarrier *barrier, int64_t n, SnlrtError *err)
+static SnlrtStatus alloc_team(SnlrtPool *pool, unsigned flags, SnlrtError *err)
 {
-    *barrier = (SnlrtBarrier){.n_threads = n};
-    if (n == 1) return SNLRT_OK;
-    barrier->fence = snlrt_signal_fence();
-    while (((int64_t)1 << barrier->n_rounds) < n) barrier->n_rounds++;
-    barrier->members = alloc_lines((size_t)n, sizeof(Member));
-    barrier->words = alloc_lines((size_t)(n * barrier->n_rounds), sizeof(SnlrtSignalWord));
-    if (!barrier->members || !barrier->words)
+    int64_t n = pool->n_threads;
+    bool pin = flags & SNLRT_POOL_PIN;
+    pool->carriers = alloc_lines(n, sizeof *pool->carriers);
+    pool->enter = alloc_lines(n, sizeof *pool->enter);
+    pool->workers = calloc((size_t)n, sizeof *pool->workers);
+    pool->parts = calloc((size_t)n, sizeof *pool->parts);
+    pool->cpus = pin ? calloc((size_t)n, sizeof *pool->cpus) : NULL;
+    if (!pool->carriers || !pool->enter || !pool->workers || !pool->parts || (pin && !pool->cpus))
         return snlrt_fail(err, SNLRT_MACHINE, "out of memory for %lld threads", (long long)n);
-    bool crowded = n > snlrt_usable_cpus();
-    barrier->n_rounds_working = crowded ? ROUNDS_CROWDED : ROUNDS_WORKING;
-    barrier->n_rounds_idle = crowded ? ROUNDS_CROWDED : ROUNDS_IDLE;
+    for (int64_t t = 0; t < n; t++) {
+        pool->parts[t] = (Part){.pool = pool, .index = t};
+        pool->workers[t] = (Worker){.pool = pool, .thread = t, .enter = &pool->enter[t]};
+    }
     return SNLRT_OK;
 }
 
@@ -123,7 +273,6 @@ static SnlrtStatus start_workers(SnlrtPool *pool, SnlrtError *err)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int error = 0;
     for (int64_t t = 1; t < pool->n_threads && !error; t++) {
-        pool->workers[t] = (Worker){.pool = pool, .thread = t};
         error = pthread_create(&pool->workers[t].handle, NULL, work, &pool->workers[t]);
         if (!error) pool->n_started++;
     }
@@ -134,15 +283,24 @@ static SnlrtStatus start_workers(SnlrtPool *pool, SnlrtError *err)
     return SNLRT_OK;
 }
 
-static SnlrtStatus pool_init(SnlrtPool *pool, SnlrtError *err)
+static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
 {
-    pool->workers = calloc((size_t)pool->n_threads, sizeof *pool->workers);
-    if (!pool->workers) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
-    SNLRT_TRY(barrier_init(&pool->barrier, pool->n_threads, err));
+    SNLRT_TRY(alloc_team(pool, flags, err));
+    SNLRT_TRY(snlrt_meeting_init(&pool->place, pool->n_threads, err));
+    pool->n_entered = 1;
+    pool->cpu_quota = pool->n_threads > 1 ? snlrt_cpu_quota() : 1;
+    pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
+    if (pool->cpus) {
+        snlrt_cpu_order(pool->cpus, pool->n_threads);
+        if (!snlrt_cpu_pin(pool->cpus[0]))
+            return snlrt_fail(err, SNLRT_MACHINE, "cannot pin a thread to processor %d: %s",
+                              pool->cpus[0], strerror(errno));
+    }
     return start_workers(pool, err);
 }
 
-SnlrtStatus snlrt_pool_create(int64_t n_threads, SnlrtPool **out_pool, SnlrtError *err)
+SnlrtStatus snlrt_pool_create(int64_t n_threads, unsigned flags, SnlrtPool **out_pool,
+                              SnlrtError *err)
 {
     *out_pool = NULL;
     if (n_threads < 1 || n_threads > SNLRT_MAX_THREADS)
@@ -151,7 +309,7 @@ SnlrtStatus snlrt_pool_create(int64_t n_threads, SnlrtPool **out_pool, SnlrtErro
     SnlrtPool *pool = alloc_lines(1, sizeof *pool);
     if (!pool) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
     pool->n_threads = n_threads;
-    SnlrtStatus status = pool_init(pool, err);
+    SnlrtStatus status = pool_init(pool, flags, err);
     if (status != SNLRT_OK) {
         snlrt_pool_destroy(pool);
         return status;
@@ -160,24 +318,31 @@ SnlrtStatus snlrt_pool_create(int64_t n_threads, SnlrtPool **out_pool, SnlrtErro
     return SNLRT_OK;
 }
 
+static void end_workers(SnlrtPool *pool)
+{
+    pool->task = (Task){0};
+    atomic_store_explicit(&pool->start.value, pool->n_jobs, memory_order_relaxed);
+    for (int64_t t = pool->n_entered; t <= pool->n_started; t++) enter_one(pool, t);
+    snlrt_signal_raise(&pool->start, ++pool->n_jobs, pool->place.fence);
+    for (int64_t t = 1; t <= pool->n_started; t++) pthread_join(pool->workers[t].handle, NULL);
+}
+
 void snlrt_pool_destroy(SnlrtPool *pool)
 {
     if (!pool) return;
-    pool->job = NULL;
-    if (pool->n_started) snlrt_signal_raise(&pool->start, ++pool->n_jobs, pool->barrier.fence);
-    for (int64_t t = 1; t <= pool->n_started; t++) pthread_join(pool->workers[t].handle, NULL);
-    free(pool->barrier.members);
-    free(pool->barrier.words);
+    if (pool->n_started) end_workers(pool);
+    for (int64_t p = 0; pool->parts && p < pool->n_threads; p++)
+        snlrt_fiber_deinit(&pool->parts[p].fiber);
+    snlrt_meeting_deinit(&pool->place);
+    free(pool->carriers);
+    free(pool->enter);
     free(pool->workers);
+    free(pool->parts);
+    free(pool->cpus);
     free(pool);
 }
 
 int64_t snlrt_pool_threads(const SnlrtPool *pool)
 {
     return pool->n_threads;
-}
-
-SnlrtBarrier *snlrt_pool_barrier(SnlrtPool *pool)
-{
-    return &pool->barrier;
 }

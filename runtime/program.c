@@ -4,6 +4,7 @@
 #include "runtime/level.h"
 #include "runtime/cpus.h"
 #include "runtime/output.h"
+#include "runtime/pool.h"
 #include "runtime/stop.h"
 
 #include <errno.h>
@@ -12,17 +13,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- small things that the tasks share ---- */
-
-double snlrt_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* The only mutable global of the runtime: a signal handler has nothing else to write to. */
 static volatile sig_atomic_t interrupted;
@@ -113,6 +106,12 @@ SnlrtStatus snlrt_program_encode(const SnlrtProgram *program, const char *text, 
                       snlrt_tokenizer_error(program->tokenizer));
 }
 
+static int64_t default_threads(void)
+{
+    int64_t n = snlrt_usable_cores();
+    return n < SNLRT_MAX_THREADS ? n : SNLRT_MAX_THREADS;
+}
+
 SnlrtStatus snlrt_program_session(const SnlrtProgram *program, SnlrtSession **out, SnlrtError *err)
 {
     const SnlrtOptions *o = &program->options;
@@ -126,7 +125,9 @@ SnlrtStatus snlrt_program_session(const SnlrtProgram *program, SnlrtSession **ou
     SnlrtSessionOptions options = {.model = program->model,
                                    .weights = program->payload.weights,
                                    .graph = program->graph,
-                                   .n_threads = o->n_threads ? o->n_threads : snlrt_usable_cores(),
+                                   .n_threads = o->n_threads ? o->n_threads : default_threads(),
+                                   .choose_threads = !o->n_threads,
+                                   .pin_threads = o->pin,
                                    .context = o->context,
                                    .block = block};
     return snlrt_session_create(&options, out, err);

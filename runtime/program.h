@@ -5,6 +5,7 @@
 #ifndef SNLRT_PROGRAM_H
 #define SNLRT_PROGRAM_H
 
+#include "runtime/clock.h"
 #include "runtime/model.h"
 #include "runtime/options.h"
 #include "runtime/session.h"
@@ -46,8 +47,6 @@ SnlrtStatus snlrt_program_print(const char *text, size_t nbytes, SnlrtError *err
 
 /* A JSON string with its quotes. */
 void snlrt_json_string(FILE *out, const char *text);
-/* Monotonic clock. */
-double snlrt_seconds(void);
 /* Ctrl-C sets a flag instead of ending the program; a second one ends it. */
 void snlrt_interrupt_catch(void);
 bool snlrt_interrupted(void);

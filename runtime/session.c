@@ -1,6 +1,8 @@
 /* runtime/session.c -- memory of a session, and tokens through the steps. */
 #include "runtime/session.h"
 
+#include "runtime/chooser.h"
+#include "runtime/clock.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
 
@@ -15,6 +17,8 @@ struct SnlrtSession {
     const SnlrtModel *model;
     const SnlrtGraph *graph;
     SnlrtPool *pool;
+    bool chooses; /* the number of threads that decode */
+    SnlrtChooser chooser;
     SnlrtCtx ctx;
     int64_t context, block, pos;
     int64_t work_bytes;
@@ -98,9 +102,11 @@ static SnlrtStatus session_init(SnlrtSession *s, const SnlrtSessionOptions *o, S
     s->graph = &o->model->graphs[o->graph];
     s->context = o->context ? o->context : o->model->context;
     s->block = o->block ? o->block : s->graph->prefill_block;
-    SNLRT_TRY(snlrt_pool_create(o->n_threads, &s->pool, err));
+    SNLRT_TRY(
+        snlrt_pool_create(o->n_threads, o->pin_threads ? SNLRT_POOL_PIN : 0, &s->pool, err));
+    s->chooses = o->choose_threads;
+    snlrt_chooser_init(&s->chooser, s->chooses ? o->n_threads : 1);
     s->ctx.weights = o->weights;
-    s->ctx.n_threads = o->n_threads;
     s->ctx.barrier = snlrt_pool_barrier(s->pool);
     return alloc_memory(s, o->n_threads, err);
 }
@@ -144,6 +150,22 @@ static void call_step(void *user, int64_t thread)
     call->step(call->ctx, thread);
 }
 
+static void run_call(SnlrtSession *s, Call *call, int64_t n_threads)
+{
+    s->ctx.n_threads = n_threads;
+    snlrt_pool_run(s->pool, n_threads, call_step, call);
+}
+
+/* Nothing but results goes from one step to the next in memory that belongs to a thread, so each
+ * may have a team of another size. */
+static void run_chosen(SnlrtSession *s, Call *call)
+{
+    bool listens = snlrt_chooser_listens(&s->chooser);
+    double begin = listens ? snlrt_seconds() : 0;
+    run_call(s, call, snlrt_chooser_threads(&s->chooser));
+    snlrt_chooser_note(&s->chooser, listens ? snlrt_seconds() - begin : 0);
+}
+
 /* One token alone is the decode step's, unless prompts have a function of their own and this is
  * one. */
 static SnlrtStep *step_for(const SnlrtGraph *graph, int64_t n, unsigned flags)
@@ -161,7 +183,10 @@ static void run_block(SnlrtSession *s, const int32_t *tokens, int64_t n, int64_t
     s->ctx.n_tokens = n;
     s->ctx.tail_row = tail_row;
     Call call = {step_for(s->graph, n, flags), &s->ctx};
-    snlrt_pool_run(s->pool, call_step, &call);
+    if (s->chooses && n == 1)
+        run_chosen(s, &call);
+    else
+        run_call(s, &call, snlrt_pool_threads(s->pool));
     int64_t n_rows = n - tail_row;
     s->last_logits = n_rows ? s->logits + (n_rows - 1) * s->model->vocab : NULL;
 }
@@ -240,7 +265,12 @@ int64_t snlrt_session_block(const SnlrtSession *session)
 
 int64_t snlrt_session_threads(const SnlrtSession *session)
 {
-    return session->ctx.n_threads;
+    return session->chooses ? session->chooser.chosen : snlrt_pool_threads(session->pool);
+}
+
+int64_t snlrt_session_max_threads(const SnlrtSession *session)
+{
+    return snlrt_pool_threads(session->pool);
 }
 
 int64_t snlrt_session_state_bytes(const SnlrtSession *session)

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { LOOKS_PER_ROUND = 64 };
+enum { LOOKS_PER_ROUND = 64, ROUNDS_BEFORE_YIELD = 3 };
 
 static_assert(sizeof(_Atomic uint32_t) == 4, "the kernel compares 4 bytes");
 
@@ -68,7 +68,7 @@ void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_rounds,
             if (snlrt_signal_reached(word, value)) return;
             pause_cpu();
         }
-        sched_yield();
+        if (round >= ROUNDS_BEFORE_YIELD) sched_yield();
     }
     sleep_until(word, value, fence);
 }

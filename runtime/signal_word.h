@@ -32,8 +32,16 @@ SnlrtFence snlrt_signal_fence(void);
 /* Sets the word to `value`; what was written before is visible to those who see it. */
 void snlrt_signal_raise(SnlrtSignalWord *word, uint32_t value, SnlrtFence fence);
 
-/* Returns when the word has reached `value`: looks for it about n_rounds * 2 us before it sleeps.
- */
+/* How long to look before sleeping, in rounds of about 2 us. */
+enum {
+    SNLRT_ROUNDS_MEETING = 500, /* longer than any wait inside a step */
+    SNLRT_ROUNDS_IDLE = 100     /* between steps: sampling and printing a token */
+};
+
+/* Returns when the word has reached `value`: looks for it n_rounds, and then sleeps. After the
+ * first few rounds it also offers its processor to other threads, since the one that it waits for
+ * may stand behind it on the same one; not before, since who gets the processor may be a stranger
+ * and keep it for milliseconds. */
 void snlrt_signal_wait(SnlrtSignalWord *word, uint32_t value, uint32_t n_rounds, SnlrtFence fence);
 
 static inline bool snlrt_signal_reached(SnlrtSignalWord *word, uint32_t value)

@@ -26,18 +26,26 @@ static void print_json(const SnlrtProgram *p, const SnlrtSession *session, const
     fputs(", \"mode\": ", stderr);
     snlrt_json_string(stderr, p->model->graphs[p->graph].name);
     fprintf(stderr,
-            ", \"threads\": %" PRId64 ", \"block\": %" PRId64 ", \"context\": %" PRId64
+            ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"block\": %" PRId64 ", \"context\": %" PRId64
             ", \"seed\": %" PRIu64 ", \"prompt_tokens\": %" PRId64 ", \"prompt_seconds\": %.6f, "
             "\"prompt_tokens_per_second\": %.2f, \"generated_tokens\": %" PRId64
             ", \"decode_steps\": %" PRId64 ", \"decode_seconds\": %.6f, "
             "\"decode_tokens_per_second\": %.2f, \"first_token_seconds\": %.6f, \"end\": \"%s\", "
             "\"state_bytes\": %" PRId64 ", \"work_bytes\": %" PRId64 "}\n",
-            snlrt_session_threads(session), snlrt_session_block(session),
+            snlrt_session_threads(session), snlrt_session_max_threads(session),
+            snlrt_session_block(session),
             snlrt_session_context(session), p->options.sampling.seed, s->n_prompt,
             s->prompt_seconds, rate(s->n_prompt, s->prompt_seconds), s->n_generated, s->n_steps,
             s->decode_seconds, rate(s->n_steps, s->decode_seconds), s->first_token,
             end_words[s->end], snlrt_session_state_bytes(session),
             snlrt_session_work_bytes(session));
+}
+
+static void print_threads(const SnlrtSession *session)
+{
+    int64_t n = snlrt_session_threads(session), max = snlrt_session_max_threads(session);
+    fprintf(stderr, "%" PRId64 " %s", max, max == 1 ? "thread" : "threads");
+    if (n < max) fprintf(stderr, ", decode on %" PRId64 " of them (faster)", n);
 }
 
 static void print_text(const SnlrtProgram *p, const SnlrtSession *session, const SnlrtStats *s)
@@ -47,11 +55,8 @@ static void print_text(const SnlrtProgram *p, const SnlrtSession *session, const
     fprintf(stderr, "generated: %" PRId64 " tokens, %.3f s, %.1f tokens/s; ended: %s\n",
             s->n_generated, s->decode_seconds, rate(s->n_steps, s->decode_seconds),
             end_texts[s->end]);
-    if (s->n_generated)
-        fprintf(stderr, "first token after %.1f ms; %" PRId64 " threads", 1e3 * s->first_token,
-                snlrt_session_threads(session));
-    else
-        fprintf(stderr, "%" PRId64 " threads", snlrt_session_threads(session));
+    if (s->n_generated) fprintf(stderr, "first token after %.1f ms; ", 1e3 * s->first_token);
+    print_threads(session);
     if (p->options.sampling.temperature > 0)
         fprintf(stderr, "; seed %" PRIu64, p->options.sampling.seed);
     fputc('\n', stderr);

@@ -73,6 +73,10 @@ def threads():
     ids = list(b"ROMEO:\nWhat light")
     first = logits(example(), ids, "-t", "1", n=8)
     check(logits(example(), ids, "-t", "2", n=8) == first, "example: -t 2 gives other logits than -t 1")
+    long = logits(example(), ids, "-t", "1", n=90)  # long enough for a choice of threads
+    for args in (), ("-t", "3"), ("-t", "5", "--pin"):
+        check(logits(example(), ids, *args, n=90) == long,
+              f"example: {' '.join(args) or 'no -t'} gives other logits than -t 1")
     check(logits(example(), ids, "-t", "7", n=8) == first, "example: -t 7 gives other logits than -t 1")
 
 

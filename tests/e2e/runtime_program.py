@@ -94,6 +94,28 @@ class Program(unittest.TestCase):
                 done = self.good("-p", prompt, "-n", "60", "-t", threads, "--block", block)
                 self.assertEqual(done.stdout, wanted)
 
+    def test_chosen_and_pinned_threads_give_the_same_text(self):
+        wanted = continuation(1, 150)
+        for args in (), ("--pin",), ("--pin", "-t", "2"), ("--pin", "-t", "5"):
+            self.assertEqual(self.good("-p", "x", "-n", "150", *args).stdout, wanted)
+        done = self.good("-p", "x", "-n", "150", "--json")
+        found = json.loads(done.stderr)
+        self.assertIn(found["threads"], range(1, found["max_threads"] + 1))
+        self.assertLessEqual(found["max_threads"], len(os.sched_getaffinity(0)))
+        found = json.loads(self.good("-p", "x", "-n", "20", "-t", "3", "--json").stderr)
+        self.assertEqual((found["threads"], found["max_threads"]), (3, 3))
+        self.bad(USAGE, "--pin takes no argument", "--pin=1", "-p", "x")
+
+    def test_as_many_threads_as_asked_for(self):
+        if self.variant:
+            self.skipTest("sanitizers have threads of their own")
+        for n in "1", "3", "6":
+            with subprocess.Popen([self.prog, "-p", "x", "-n", "150", "--mode", "slow", "-t", n],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL) as process:
+                os.read(process.stdout.fileno(), 1)
+                self.assertEqual(len(os.listdir(f"/proc/{process.pid}/task")), int(n))
+
     def test_only_whole_characters_come_out(self):
         for n in range(1, 2 * len(BYTES)):
             self.good("-p", "x", "-n", str(n)).stdout.decode("utf-8")

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "runtime/cpus.h"
+#include "runtime/fiber.h"
+#include "runtime/meeting.h"
 #include "runtime/pool.h"
 #include "runtime/signal_word.h"
 
@@ -41,13 +43,13 @@ static void run_team(int64_t n_threads, int64_t n_jobs, int64_t n_rounds)
 {
     SnlrtPool *pool;
     SnlrtError err;
-    assert_int_equal(snlrt_pool_create(n_threads, &pool, &err), SNLRT_OK);
+    assert_int_equal(snlrt_pool_create(n_threads, 0, &pool, &err), SNLRT_OK);
     assert_int_equal(snlrt_pool_threads(pool), n_threads);
     Shared shared = {.rounds = n_rounds};
     shared.ctx.n_threads = n_threads;
     shared.ctx.barrier = snlrt_pool_barrier(pool);
     for (int64_t j = 0; j < n_jobs; j++) {
-        snlrt_pool_run(pool, write_and_read, &shared);
+        snlrt_pool_run(pool, n_threads, write_and_read, &shared);
         for (int64_t t = 0; t < n_threads; t++) {
             assert_int_equal(shared.values[t], n_rounds * (t + 1));
             assert_int_equal(shared.failures[t], 0);
@@ -69,6 +71,99 @@ static void crowded_team_goes_on(void **state)
     run_team(MAX_TEAM, 5, 10);
 }
 
+/* Runs a job on the first n_parts threads of the team, which meet at every barrier. */
+static void run_parts(SnlrtPool *pool, Shared *shared, int64_t n_parts)
+{
+    shared->ctx.n_threads = n_parts;
+    for (int64_t t = 0; t < MAX_TEAM; t++) shared->values[t] = -1;
+    snlrt_pool_run(pool, n_parts, write_and_read, shared);
+    for (int64_t t = 0; t < MAX_TEAM; t++) {
+        assert_int_equal(shared->values[t], t < n_parts ? shared->rounds * (t + 1) : -1);
+        assert_int_equal(shared->failures[t], 0);
+    }
+}
+
+static void jobs_of_changing_size(unsigned flags, int64_t n_threads)
+{
+    SnlrtPool *pool;
+    Shared shared = {.rounds = 5};
+    assert_int_equal(snlrt_pool_create(n_threads, flags, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    uint32_t random = 1;
+    for (int i = 0; i < 600; i++) {
+        random = random * 1664525 + 1013904223;
+        run_parts(pool, &shared, 1 + (int64_t)(random >> 16) % n_threads);
+    }
+    snlrt_pool_destroy(pool);
+}
+
+static void parts_may_be_fewer_than_threads(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= 7; n++) jobs_of_changing_size(0, n);
+}
+
+/* In a thread of its own, which is the only one that stays pinned. */
+static void *pinned_team(void *user)
+{
+    jobs_of_changing_size(SNLRT_POOL_PIN, 2);
+    jobs_of_changing_size(SNLRT_POOL_PIN, 5);
+    return user;
+}
+
+static void pinned_team_meets(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    int64_t n = snlrt_usable_cpus();
+    assert_int_equal(pthread_create(&thread, NULL, pinned_team, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(snlrt_usable_cpus(), n);
+}
+
+/* A thread that joins after others met often must not take old meetings for new ones. */
+static void team_grows_after_many_meetings(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    Shared shared = {.rounds = 1};
+    assert_int_equal(snlrt_pool_create(4, 0, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    for (int i = 0; i < 20; i++) {
+        run_parts(pool, &shared, 2);
+        run_parts(pool, &shared, 4);
+        run_parts(pool, &shared, 3);
+        run_parts(pool, &shared, 1);
+        run_parts(pool, &shared, 4);
+    }
+    snlrt_pool_destroy(pool);
+}
+
+/* Words that were left alone for half the range of numbers would look ahead of their time. */
+static void long_absence_is_no_presence(void **state)
+{
+    (void)state;
+    SnlrtMeetingPlace place;
+    uint32_t meeting = 0x80000005;
+    assert_int_equal(snlrt_meeting_init(&place, 4, NULL), SNLRT_OK);
+    for (int i = 2; i < 8; i++) assert_true(snlrt_signal_reached(&place.words[i], meeting + 1));
+    snlrt_meeting_grow(&place, 1, 4, meeting);
+    for (int i = 0; i < 8; i++) assert_false(snlrt_signal_reached(&place.words[i], meeting + 1));
+    snlrt_meeting_deinit(&place);
+}
+
+static void more_parts_than_processors_take_turns(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    int64_t n_cpus = snlrt_usable_cpus();
+    if (n_cpus > MAX_TEAM - 1) skip();
+    assert_int_equal(snlrt_pool_create(n_cpus + 1, 0, &pool, NULL), SNLRT_OK);
+    assert_int_equal(snlrt_pool_carriers(pool, 1), 1);
+    assert_in_range(snlrt_pool_carriers(pool, n_cpus + 1), 1, SNLRT_FIBERS ? n_cpus : n_cpus + 1);
+    snlrt_pool_destroy(pool);
+}
+
 static void count_call(void *user, int64_t thread)
 {
     ((int64_t *)user)[thread]++;
@@ -79,10 +174,10 @@ static void job_after_sleep_starts(void **state)
     (void)state;
     SnlrtPool *pool;
     int64_t calls[2] = {0};
-    assert_int_equal(snlrt_pool_create(2, &pool, NULL), SNLRT_OK);
+    assert_int_equal(snlrt_pool_create(2, 0, &pool, NULL), SNLRT_OK);
     for (int i = 1; i <= 3; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* long after spinning ends */
-        snlrt_pool_run(pool, count_call, calls);
+        snlrt_pool_run(pool, 2, count_call, calls);
         assert_int_equal(calls[0], i);
         assert_int_equal(calls[1], i);
     }
@@ -93,7 +188,7 @@ static void team_without_jobs_ends(void **state)
 {
     (void)state;
     SnlrtPool *pool;
-    assert_int_equal(snlrt_pool_create(3, &pool, NULL), SNLRT_OK);
+    assert_int_equal(snlrt_pool_create(3, 0, &pool, NULL), SNLRT_OK);
     snlrt_pool_destroy(pool);
     snlrt_pool_destroy(NULL);
 }
@@ -103,10 +198,10 @@ static void bad_number_of_threads_is_refused(void **state)
     (void)state;
     SnlrtPool *pool;
     SnlrtError err;
-    assert_int_equal(snlrt_pool_create(0, &pool, &err), SNLRT_USAGE);
+    assert_int_equal(snlrt_pool_create(0, 0, &pool, &err), SNLRT_USAGE);
     assert_null(pool);
     assert_string_equal(err.text, "number of threads: found 0, wanted 1 to 1024");
-    assert_int_equal(snlrt_pool_create(SNLRT_MAX_THREADS + 1, &pool, &err), SNLRT_USAGE);
+    assert_int_equal(snlrt_pool_create(SNLRT_MAX_THREADS + 1, 0, &pool, &err), SNLRT_USAGE);
 }
 
 typedef struct Raiser {
@@ -187,6 +282,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(team_meets_at_every_barrier),
         cmocka_unit_test(crowded_team_goes_on),
+        cmocka_unit_test(parts_may_be_fewer_than_threads),
+        cmocka_unit_test(pinned_team_meets),
+        cmocka_unit_test(team_grows_after_many_meetings),
+        cmocka_unit_test(long_absence_is_no_presence),
+        cmocka_unit_test(more_parts_than_processors_take_turns),
         cmocka_unit_test(job_after_sleep_starts),
         cmocka_unit_test(team_without_jobs_ends),
         cmocka_unit_test(bad_number_of_threads_is_refused),

@@ -90,6 +90,30 @@ static void every_block_and_team_gives_the_same_rows(void **state)
     free(g);
 }
 
+/* A session that chooses takes steps on several numbers of threads; nobody sees it. */
+static void choice_of_threads_changes_no_row(void **state)
+{
+    (void)state;
+    int32_t tokens[FAKE_CONTEXT];
+    for (int i = 0; i < FAKE_CONTEXT; i++) tokens[i] = (i * 37 + 11) % FAKE_VOCAB;
+    SnlrtSessionOptions options = {.model = &snlrt_model,
+                                   .weights = (const uint8_t *)weights,
+                                   .n_threads = 6,
+                                   .choose_threads = true};
+    SnlrtSession *session;
+    assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
+    assert_int_equal(snlrt_session_threads(session), 6);
+    for (int64_t t = 0; t < FAKE_CONTEXT; t++) {
+        assert_int_equal(
+            snlrt_session_run(session, tokens + t, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL), SNLRT_OK);
+        for (int64_t v = 0; v < FAKE_VOCAB; v += 17)
+            assert_true(snlrt_session_logits(session)[v] == expected_logit(tokens, t, v));
+    }
+    assert_in_range(snlrt_session_threads(session), 1, 6);
+    assert_int_equal(snlrt_session_max_threads(session), 6);
+    snlrt_session_destroy(session);
+}
+
 static void last_row_alone_is_the_last_row(void **state)
 {
     (void)state;
@@ -238,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_and_team_gives_the_same_rows),
+        cmocka_unit_test(choice_of_threads_changes_no_row),
         cmocka_unit_test(last_row_alone_is_the_last_row),
         cmocka_unit_test(reset_begins_again),
         cmocka_unit_test(sink_can_stop),
