@@ -195,8 +195,8 @@ void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x, SnlRange
 
 /* ---- state layout ---------------------------------------------------------------------------- */
 
-/* A cache f32[2, G, C, d] lies per head as [keys: C/16 panels of d x 16][values: C x d], C padded
- * to 16; any other state is plain. snl_state_bytes (codegen.h) says how large it is. */
+/* A cache [2, G, C, d] lies head by head (codegen/cache.h); any other state is plain.
+ * snl_state_bytes (codegen.h) says how large it is. */
 bool snl_state_is_cache(const SnlState *s);
 
 /* ---- what the step takes for granted (codegen/scheduled.c) ----------------------------------- */
@@ -240,6 +240,8 @@ void snl_gen_init_targets(void);
 char *snl_gen_required_features(SnlGen *g);
 /* Does the target have LLVM's feature of that name (those that codegen/dot.c asks for)? */
 bool snl_gen_has_feature(SnlGen *g, const char *feature);
+/* Would LLVM call a function for each f16 number? */
+bool snl_gen_lacks_halves(SnlGen *g);
 /* Runs LLVM's passes and writes the file. */
 SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind kind,
                         const char *path);

@@ -31,18 +31,21 @@ static LLVMValueRef load_inside(SnlGen *g, LLVMValueRef row, int64_t at, int64_t
     return v;
 }
 
-/* Integers of 16 lanes as bytes at `out`; returns their sum by lane. */
-static LLVMValueRef store_bytes(SnlGen *g, LLVMValueRef x, LLVMValueRef inverse, LLVMValueRef out)
+/* x * inverse to the nearest integers. */
+static LLVMValueRef to_integers(SnlGen *g, LLVMValueRef x, LLVMValueRef inverse)
 {
     LLVMValueRef scaled = snl_fmul(g, x, snl_splat(g, inverse, SNL_LANES));
     /* A NaN has no integer; its block's scale, a NaN or infinite, says it all. */
     LLVMValueRef number = LLVMBuildFCmp(g->b, LLVMRealORD, scaled, scaled, "");
     scaled = LLVMBuildSelect(g->b, number, scaled, snl_splat_f32(g, 0.0, SNL_LANES), "");
     LLVMValueRef whole = snl_call_intrinsic(g, "llvm.rint", LLVMTypeOf(scaled), &scaled, 1);
-    LLVMValueRef q = LLVMBuildFPToSI(g->b, whole, snl_vec(g->i32, SNL_LANES), "");
+    return LLVMBuildFPToSI(g->b, whole, snl_vec(g->i32, SNL_LANES), "");
+}
+
+static void store_bytes(SnlGen *g, LLVMValueRef q, LLVMValueRef out)
+{
     LLVMValueRef bytes = LLVMBuildTrunc(g->b, q, snl_vec(g->i8, SNL_LANES), "");
     LLVMSetAlignment(LLVMBuildStore(g->b, bytes, out), 1);
-    return q;
 }
 
 /* Size of the largest of 32 numbers. As integers sizes are ordered as they are as floats, NaNs
@@ -58,20 +61,27 @@ static LLVMValueRef largest_size(SnlGen *g, const LLVMValueRef v[2])
     return snl_bitcast(g, most, g->f32);
 }
 
-static void quantize_block(SnlGen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef block,
-                           int64_t blocks, int64_t width_here)
+LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueRef out_q[2])
 {
     LLVMValueRef v[2];
-    for (int i = 0; i < 2; i++) v[i] = load_inside(g, x, i * SNL_LANES, width_here);
+    for (int i = 0; i < 2; i++) v[i] = load_inside(g, x, i * SNL_LANES, n);
     LLVMValueRef scale = snl_fdiv(g, largest_size(g, v), snl_f32(g, 127.0));
     /* A scale below the normal numbers rounds to 0 as f16, and its inverse would be infinite. */
     LLVMValueRef normal = LLVMBuildFCmp(g->b, LLVMRealOGE, scale, snl_f32(g, FLT_MIN), "");
     LLVMValueRef inverse =
         LLVMBuildSelect(g->b, normal, snl_fdiv(g, snl_f32(g, 1.0), scale), snl_f32(g, 0.0), "");
+    for (int i = 0; i < 2; i++) out_q[i] = to_integers(g, v[i], inverse);
+    return scale;
+}
+
+static void quantize_block(SnlGen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef block,
+                           int64_t blocks, int64_t width_here)
+{
+    LLVMValueRef part[2], scale = snl_quantize_lanes(g, x, width_here, part);
     LLVMValueRef bytes = snl_offset(g, y, block, SNL_BLOCK);
-    LLVMValueRef q0 = store_bytes(g, v[0], inverse, bytes);
-    LLVMValueRef q1 = store_bytes(g, v[1], inverse, snl_offset_const(g, bytes, SNL_LANES));
-    LLVMValueRef q = LLVMBuildAdd(g->b, q0, q1, "");
+    for (int i = 0; i < 2; i++)
+        store_bytes(g, part[i], snl_offset_const(g, bytes, i * SNL_LANES));
+    LLVMValueRef q = LLVMBuildAdd(g->b, part[0], part[1], "");
     LLVMValueRef sum = snl_call_intrinsic(g, "llvm.vector.reduce.add", LLVMTypeOf(q), &q, 1);
     LLVMValueRef scales = snl_offset_const(g, y, blocks * SNL_BLOCK);
     snl_store(g, half_round(g, scale), snl_offset(g, scales, block, 4));

@@ -43,6 +43,10 @@ void snl_linear_gemm(const SnlLinear *l);
 
 /* codegen/kernel_blocks.c: q8_0 and q4_0. */
 void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index);
+/* Quantises the n <= 32 numbers at x to q8_0: integers in 2 x 16 lanes of i32, zeros beyond n. The
+ * result is the scale, not yet rounded to f16. */
+LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueRef out_q[2]);
+
 /* codegen/kernel_gemm_blocks.c */
 void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t);
 LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,

@@ -171,12 +171,17 @@ bool snl_gen_has_feature(SnlGen *g, const char *feature)
     static const struct {
         const char *name;
         int level;
-    } of_level[] = {{"sse2", 1}, {"avx2", 3}, {"avx512bw", 4}};
+    } of_level[] = {{"sse2", 1}, {"avx2", 3}, {"f16c", 3}, {"avx512bw", 4}};
     Traits t = traits_of(g);
     if (!t.x86 || listed(t.features, '-', feature)) return false;
     for (size_t i = 0; i < sizeof of_level / sizeof of_level[0]; i++)
         if (strcmp(feature, of_level[i].name) == 0 && t.level >= of_level[i].level) return true;
     return listed(t.features, '+', feature) || listed(t.more, '+', feature);
+}
+
+bool snl_gen_lacks_halves(SnlGen *g)
+{
+    return traits_of(g).x86 && !snl_gen_has_feature(g, "f16c");
 }
 
 char *snl_gen_required_features(SnlGen *g)

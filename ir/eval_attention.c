@@ -1,7 +1,8 @@
 /* ir/eval_attention.c -- attention over cached and own rows, the cache's writer, and rope.
  *
  * State layout f32[2, G, C, d]: keys then values, per kv head, per position. Attention reads rows
- * [0, pos) and never writes; kv_write is the only op that does. */
+ * [0, pos) and never writes; kv_write is the only op that does. Keys and values are numbers of the
+ * state's format, own ones as well: so the split of a text into calls never shows. */
 #include "ir/eval_internal.h"
 
 #include <math.h>
@@ -11,6 +12,7 @@
 typedef struct Cache {
     double *at;
     int64_t heads, context, width;
+    SnlDtype dtype;
 } Cache;
 
 static SnlStatus cache_of(SnlFrame *f, const SnlOp *op, int64_t m, int64_t heads, int64_t width,
@@ -23,13 +25,41 @@ static SnlStatus cache_of(SnlFrame *f, const SnlOp *op, int64_t m, int64_t heads
                          "%s: state '@%s': found %s, wanted f32[2, %lld, context, %lld]",
                          snl_op_info[op->code].text, state->name, snl_type_text(f->arena, type),
                          (long long)heads, (long long)width);
-    *out = (Cache){snl_eval_state(f->eval, state), heads, type->dim[2], width};
+    *out = (Cache){snl_eval_state(f->eval, state), heads, type->dim[2], width, type->dtype};
     return SNL_OK;
 }
 
 static double *cache_row(const Cache *c, int64_t value, int64_t head, int64_t position)
 {
     return c->at + ((value * c->heads + head) * c->context + position) * c->width;
+}
+
+/* One head's key or value as the cache's format holds it. */
+static void round_head(SnlArena *scratch, SnlDtype dtype, double *x, int64_t n)
+{
+    if (!snl_dtype_is_blocked(dtype)) {
+        for (int64_t i = 0; i < n; i++) x[i] = dtype == SNL_F32 ? x[i] : snl_round_to(dtype, x[i]);
+        return;
+    }
+    float *row = SNL_NEW_ARRAY(scratch, float, (size_t)n);
+    for (int64_t i = 0; i < n; i++) row[i] = (float)x[i];
+    snl_round_blocks(dtype, row, n);
+    for (int64_t i = 0; i < n; i++) x[i] = (double)row[i];
+}
+
+/* Member `m` of the keys or values of this call, as the cache would hold them. */
+static SnlView rounded(SnlFrame *f, const Cache *c, const SnlView *x, int64_t m)
+{
+    if (c->dtype == SNL_F32) return *x;
+    int64_t row = c->heads * c->width;
+    SnlView out = {SNL_NEW_ARRAY(f->arena, double, (size_t)(x->rows * row)), x->rows, 1, row};
+    for (int64_t t = 0; t < x->rows; t++) {
+        double *to = snl_view_row(&out, t, 0);
+        memcpy(to, snl_view_row(x, t, m), (size_t)row * sizeof *to);
+        for (int64_t g = 0; g < c->heads; g++)
+            round_head(f->arena, c->dtype, to + g * c->width, c->width);
+    }
+    return out;
 }
 
 /* What one query head of one row sees. */
@@ -79,6 +109,8 @@ static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64
         return snl_error(f->eval->diag, SNL_E_NUMERIC, op->loc,
                          "attention: position beyond the context: found %lld, wanted at most %lld",
                          (long long)pos, (long long)cache.context);
+    k = rounded(f, &cache, &k, m);
+    v = rounded(f, &cache, &v, m);
     double *score = snl_xmalloc((size_t)(pos + out.rows) * sizeof(double));
     Sight s = {&k, &v, &cache, m, 0, d, pos, 0, score};
     s.scale = snl_attr_real(&op->attrs, "scale", 1.0 / sqrt((double)d));
@@ -113,13 +145,13 @@ static SnlStatus write_member(SnlFrame *f, const SnlOp *op, int64_t m, int64_t p
                          "kv_write: context full: found %lld positions, wanted at most %lld",
                          (long long)(pos + k.rows), (long long)cache.context);
     for (int64_t t = 0; t < k.rows; t++)
-        for (int64_t g = 0; g < G; g++) {
-            size_t bytes = (size_t)cache.width * sizeof(double);
-            memcpy(cache_row(&cache, 0, g, pos + t), snl_view_row(&k, t, m) + g * cache.width,
-                   bytes);
-            memcpy(cache_row(&cache, 1, g, pos + t), snl_view_row(&v, t, m) + g * cache.width,
-                   bytes);
-        }
+        for (int64_t g = 0; g < G; g++)
+            for (int64_t value = 0; value < 2; value++) {
+                double *row = cache_row(&cache, value, g, pos + t);
+                memcpy(row, snl_view_row(value ? &v : &k, t, m) + g * cache.width,
+                       (size_t)cache.width * sizeof(double));
+                round_head(f->arena, cache.dtype, row, cache.width);
+            }
     return SNL_OK;
 }
 

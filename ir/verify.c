@@ -120,12 +120,13 @@ static void check_states(SnlVerify *v)
 {
     for (size_t i = 0; i < v->m->states.n && !snl_verify_full(v); i++) {
         const SnlState *s = v->m->states.at[i];
-        unsigned flags = snl_dtype_info[s->type->dtype].flags;
-        bool plain = (flags & (SNL_DT_FLOAT | SNL_DT_BLOCKED)) == SNL_DT_FLOAT;
-        if (!plain || s->type->rank == 0 || snl_type_has_t(s->type))
+        SnlDtype dtype = s->type->dtype;
+        bool cache = s->type->rank == 4 && (dtype == SNL_F16 || dtype == SNL_Q8_0);
+        if ((dtype != SNL_F32 && !cache) || s->type->rank == 0 || snl_type_has_t(s->type))
             snl_verify_fail(v, SNL_E_TYPE, s->loc,
-                            "state '@%s': found %s, wanted a tensor of f32, bf16 or f16", s->name,
-                            text_of(v, s->type));
+                            "state '@%s': found %s, wanted a tensor of f32, or a cache "
+                            "[2, G, C, d] of f32, f16 or q8_0",
+                            s->name, text_of(v, s->type));
     }
 }
 

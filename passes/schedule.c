@@ -68,23 +68,43 @@ int64_t snl_attention_group(const SnlOp *op)
     return snl_attr_int(&op->attrs, "heads", 1) / snl_attention_kv_heads(op);
 }
 
+/* Keys and values are read once for a tile: enough queries to pay for that, few enough to share
+ * out. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens)
 {
+    enum { QUERIES = 24 };
     int64_t group = snl_attention_group(op);
-    int64_t rows = group >= 8 ? 1 : 8 / group;
+    int64_t rows = group >= QUERIES ? 1 : QUERIES / group;
     return rows < tokens ? rows : tokens;
+}
+
+int64_t snl_attention_tile_queries(const SnlOp *op, int64_t tokens)
+{
+    int64_t queries = snl_attention_tile_rows(op, tokens) * snl_attention_group(op);
+    return (queries + 2 * SNL_ATTENTION_QUERIES - 1) / SNL_ATTENTION_QUERIES *
+           SNL_ATTENTION_QUERIES;
+}
+
+int64_t snl_cache_head_bytes(SnlDtype dtype, int64_t padded, int64_t width)
+{
+    int64_t element = dtype == SNL_F32 ? 4 : dtype == SNL_F16 ? 2 : 1, nbytes;
+    int64_t scales = dtype == SNL_Q8_0 ? snl_block_count(width) * 2 : 0;
+    if (!snl_mul_i64(2 * (width * element + scales), padded, &nbytes)) return INT64_MAX;
+    return nbytes > INT64_MAX - 63 ? INT64_MAX : (nbytes + 63) / 64 * 64;
 }
 
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
 {
     if (op->code != SNL_OP_ATTENTION) return 0;
     const SnlType *state = op->sym[0].state[0]->type;
-    int64_t group = snl_attention_group(op);
-    /* One row of scores per query of a tile; own rows may not be in the cache: room for them too.
-     */
-    int64_t positions = snl_context_padded(state->dim[2]) + snl_context_padded(tokens);
-    int64_t queries = snl_attention_tile_rows(op, tokens) * group, nbytes;
-    return snl_mul_i64(queries, positions * 4, &nbytes) ? nbytes : INT64_MAX;
+    int64_t row = 2 * state->dim[3] * 4 + SNL_ATTENTION_STATS, nbytes, own = 0;
+    if (!snl_mul_i64(snl_attention_tile_queries(op, tokens), row, &nbytes)) return INT64_MAX;
+    /* Rows that are not in the cache are rounded and laid out like it. */
+    if (!snl_attr_find(&op->attrs, "own"))
+        own = snl_cache_head_bytes(state->dtype, snl_context_padded(tokens), state->dim[3]);
+    bool fits = snl_add_i64(nbytes, SNL_ATTENTION_QUERIES * SNL_ATTENTION_BLOCK * 4, &nbytes) &&
+                snl_add_i64(nbytes, own, &nbytes);
+    return fits ? nbytes : INT64_MAX;
 }
 
 static void place(SnlScheduler *s, SnlOp *op, SnlPlacement p)

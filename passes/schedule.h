@@ -51,11 +51,22 @@ int64_t snl_attention_kv_heads(const SnlOp *op);
 /* Query heads that share one key/value head. */
 int64_t snl_attention_group(const SnlOp *op);
 
-/* Private scratch an op needs while it runs, in bytes (attention: scores), for calls of up to
- * `tokens` rows; INT64_MAX when that is more than a number can say. */
+/* Private scratch an op needs while it runs, in bytes (attention: a tile of queries, their results
+ * so far, a block of scores), for calls of up to `tokens` rows; INT64_MAX when that is more than a
+ * number can say. */
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
-/* Query rows that the attention kernel takes at once. */
+/* Token rows whose queries the attention kernel takes through the cache together. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);
+/* Room for queries in the kernel's scratch: those of a tile, and what rounds them up to registers. */
+int64_t snl_attention_tile_queries(const SnlOp *op, int64_t tokens);
+/* Bytes of one kv head of a cache for `padded` positions (codegen/cache.h); INT64_MAX when that is
+ * more than a number can say. */
+int64_t snl_cache_head_bytes(SnlDtype dtype, int64_t padded, int64_t width);
+enum {
+    SNL_ATTENTION_BLOCK = 128,   /* positions that are scored at once */
+    SNL_ATTENTION_QUERIES = 16,  /* at most so many queries' scores */
+    SNL_ATTENTION_STATS = 32 * 4 /* bytes that a query takes besides its row and its result */
+};
 /* Columns of a value's row: M * D. */
 static inline int64_t snl_value_row(const SnlValue *v)
 {

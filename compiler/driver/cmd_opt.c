@@ -89,7 +89,7 @@ static void list_passes(void)
 
 static SnlStatus print_pipeline(const Opt *opt, SnlArena *arena, SnlDiag *diag)
 {
-    SnlPipelineSpec spec = {.tail = true};
+    SnlPipelineSpec spec = {.kv = "auto", .tail = true};
     const char *text = opt->pipeline.text ? opt->pipeline.text : snl_pipeline_default(arena, &spec);
     char *canonical = snl_pipeline_print(arena, text, diag);
     if (!canonical) return SNL_USAGE;

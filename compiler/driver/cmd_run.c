@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_HEAD, OPT_BLOCK,
+enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_HEAD, OPT_KV, OPT_BLOCK,
        OPT_LIMIT, OPT_CPU };
 
 static const struct argp_option options[] = {
@@ -38,6 +38,8 @@ static const struct argp_option options[] = {
      "rounded too", 2},
     {"weights-head", OPT_HEAD, "FORMAT", 0,
      "The same for the matrix that makes result 0 (default: as --weights)", 2},
+    {"kv", OPT_KV, "FORMAT", 0,
+     "Keep keys and values as f32, f16 or q8_0, in the evaluator too (default: as the states say)", 2},
     {NULL, 0, NULL, 0, "Code:", 3},
     {"block", OPT_BLOCK, "N", 0,
      "Call the prefill form, compiled for up to N tokens (default: the decode form for T = 1, else "
@@ -68,6 +70,7 @@ typedef struct Run {
     int64_t tokens, block, repeat;
     double limit; /* 0: by format */
     SnlWeightFormats weights;
+    const char *kv; /* NULL: as declared */
     SnlTargetOptions target;
     SnlPipelineArgs pipeline;
     char *const *argv;
@@ -111,6 +114,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_RANDOM:
         run->random = true;
         run->weight_seed = (uint64_t)snl_arg_int(state, "--random-weights", arg, 0, INT64_MAX);
+        return 0;
+    case OPT_KV:
+        run->kv = snl_arg_kv(state, arg);
         return 0;
     case OPT_WEIGHTS:
         run->weights.matrices = snl_arg_format(state, "--weights", arg);
@@ -175,35 +181,43 @@ static const char *pipeline_text(Session *s)
     const Run *run = s->run;
     bool prefill = s->tokens > 1 || run->block;
     int64_t block = run->block > s->tokens ? run->block : s->tokens;
-    SnlPipelineSpec spec = {.weights = run->weights, .func = run->func,
+    SnlPipelineSpec spec = {.weights = run->weights, .kv = run->kv, .func = run->func,
                             .block = prefill ? block : 0};
     return run->pipeline.text ? run->pipeline.text : snl_pipeline_default(s->arena, &spec);
 }
 
-/* The elements of a pipeline up to its first `pack`; NULL when it has none. */
-static char *until_pack(SnlArena *arena, const char *text)
+static bool is_element(const char *element, const char *end, const char *name)
+{
+    size_t n = strlen(name);
+    return strncmp(element, name, n) == 0 && (element[n] == '{' || element + n == end);
+}
+
+/* The elements of a pipeline up to those that choose formats, its last `pack` or `caches`; NULL when
+ * it has none. */
+static char *until_formats(SnlArena *arena, const char *text)
 {
     bool quoted = false;
     int depth = 0;
+    char *found = NULL;
     const char *element = text, *at = text;
     for (;; at++) {
         if (*at == '"') quoted = !quoted;
         if (!quoted) depth += (*at == '{') - (*at == '}');
         if (*at && (quoted || depth || *at != ',')) continue;
-        if (strncmp(element, "pack", 4) == 0 && (element[4] == '{' || element + 4 == at))
-            return snl_arena_printf(arena, "%.*s", (int)(at - text), text);
-        if (!*at) return NULL;
+        if (is_element(element, at, "pack") || is_element(element, at, "caches"))
+            found = snl_arena_printf(arena, "%.*s", (int)(at - text), text);
+        if (!*at) return found;
         element = at + 1;
     }
 }
 
-/* Rounding of the weights to a chosen format is not an error of the code: the evaluator gets the same
- * numbers. Which ones are rounded depends on what was folded into them before. */
+/* Rounding to a chosen format is not an error of the code: the evaluator gets the same numbers. Which
+ * ones are rounded depends on what was folded into them before. */
 static SnlStatus prepare_eval(Session *s)
 {
     const SnlWeightFormats *formats = &s->run->weights;
-    bool rounds = formats->matrices != SNL_WEIGHTS_SOURCE || formats->own_head;
-    char *text = rounds ? until_pack(s->arena, pipeline_text(s)) : NULL;
+    bool rounds = formats->matrices != SNL_WEIGHTS_SOURCE || formats->own_head || s->run->kv;
+    char *text = rounds ? until_formats(s->arena, pipeline_text(s)) : NULL;
     if (text) {
         SnlPipelineOptions none = {.source = s->original.source};
         SNL_TRY(snl_pipeline_run(s->original.module, text, &none, s->diag));

@@ -39,6 +39,7 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
     SNL_TRY(open_model(c));
     SnlModule *m = c->model.module;
     SnlPipelineSpec spec = {.weights = o->weights,
+                            .kv = o->kv ? o->kv : "auto",
                             .modes = &c->modes,
                             .tail = true,
                             .redzone = o->target.sanitize == SNL_SANITIZE_ADDRESS ? 64 : 0};

@@ -16,6 +16,7 @@ typedef struct SnlCompileOptions {
     SnlModeArgs modes;
     SnlWeightFormats weights; /* the first of `formats` */
     SnlVec(SnlWeightFormats) formats; /* one for each --weights, at least one */
+    const char *kv; /* format of the caches; NULL: auto */
     SnlTargetOptions target;
     int64_t context; /* 0: the model's default */
     bool random_weights, keep_states;
@@ -50,7 +51,7 @@ void snl_compilation_close(SnlCompilation *c);
  * when it cannot be had. Prints nothing. */
 bool snl_sequential_cost(const SnlCompileOptions *options, SnlStepCost *out);
 
-/* --plan, --weights, --weights-head, --context, --random-weights, --max-state, --cpu and the options of passes. The
+/* --plan, --weights, --weights-head, --kv, --context, --random-weights, --max-state, --cpu and the options of passes. The
  * state's input of this child parser is a SnlCompileOptions *; snl_compile_options_init before. */
 extern const struct argp snl_compile_argp;
 /* What a plan is, for --help. */

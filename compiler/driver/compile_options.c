@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_HEAD, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
+enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_HEAD, OPT_KV, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Model:", 12},
@@ -18,6 +18,10 @@ static const struct argp_option options[] = {
      "The same for the matrix that makes the logits (default: as --weights). A model that ties it "
      "to the "
      "embedding has one matrix for both, which is stored in this format",
+     12},
+    {"kv", OPT_KV, "FORMAT", 0,
+     "Format of the caches, where keys and values are kept: f32, f16 or q8_0 (default: f32 if all "
+     "matrices are stored as f32, else f16)",
      12},
     {"context", OPT_CONTEXT, "N", 0,
      "Positions the program can hold (default: the trained length, at most 4096)", 12},
@@ -92,6 +96,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_HEAD:
         set_head(o, snl_arg_format(state, "--weights-head", arg));
+        return 0;
+    case OPT_KV:
+        o->kv = snl_arg_kv(state, arg);
         return 0;
     case OPT_CONTEXT:
         o->context = snl_arg_int(state, "--context", arg, 1, 1 << 24);

@@ -60,7 +60,7 @@ static int64_t count_attention(Count *c, const SnlOp *op)
     for (size_t m = 0; m < op->sym[0].n; m++) {
         const SnlType *state = op->sym[0].state[m]->type;
         int64_t seen = seen_positions(op, m), width = state->dim[3];
-        bytes += 2 * state->dim[1] * seen * width * 4;
+        bytes += state->dim[1] * (snl_cache_head_bytes(state->dtype, 64, width) * seen / 64);
         c->out->attention_flops += 4 * heads * width * seen;
     }
     c->out->cache_bytes += bytes;

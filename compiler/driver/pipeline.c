@@ -25,6 +25,12 @@ const char *snl_weight_format_text(SnlWeightFormat format)
     return format_text[format];
 }
 
+static const char *caches_text(SnlArena *arena, const char *kv)
+{
+    if (!kv) return "";
+    return strcmp(kv, "auto") == 0 ? "caches," : snl_arena_printf(arena, "caches{kv=%s},", kv);
+}
+
 const char *snl_pipeline_quoted(SnlArena *arena, const char *text)
 {
     char *out = SNL_NEW_ARRAY(arena, char, 2 * strlen(text) + 3), *at = out;
@@ -104,10 +110,10 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
         spec->redzone ? snl_arena_printf(arena, "{redzone=%" PRId64 "}", spec->redzone) : "";
     return snl_arena_printf(arena,
                             "%sinline-layers,simplify,%scse,dce,merge-linear{kinds=none},fold%s,"
-                            "simplify,cse,dce,pack%s,dce,%smerge-linear{concat=none},schedule,"
+                            "simplify,cse,dce,pack%s,%sdce,%smerge-linear{concat=none},schedule,"
                             "plan-memory%s",
                             windows, *windows ? "cancel-residual,simplify," : "", weights, weights,
-                            all_shapes_text(arena, spec), redzone);
+                            caches_text(arena, spec->kv), all_shapes_text(arena, spec), redzone);
 }
 
 /* ---- options ------------------------------------------------------------------------------------
@@ -154,6 +160,15 @@ int64_t snl_arg_int(struct argp_state *state, const char *option, const char *te
         argp_error(state, "%s: found '%s', wanted a whole number from %" PRId64 " to %" PRId64,
                    option, text, min, max);
     return value;
+}
+
+const char *snl_arg_kv(struct argp_state *state, const char *text)
+{
+    static const char *const formats[] = {"auto", "f32", "f16", "q8_0"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(text, formats[i]) == 0) return formats[i];
+    argp_error(state, "--kv: found '%s', wanted auto, f32, f16 or q8_0", text);
+    return NULL;
 }
 
 SnlWeightFormat snl_arg_format(struct argp_state *state, const char *option, const char *text)

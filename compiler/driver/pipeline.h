@@ -30,6 +30,7 @@ typedef struct SnlWeightFormats {
 /* What the usual pipeline depends on. */
 typedef struct SnlPipelineSpec {
     SnlWeightFormats weights;
+    const char *kv; /* format of the caches, as the pass `caches` takes it; NULL: as declared */
     const char *func;      /* NULL: "forward"; only without modes */
     const SnlModes *modes; /* NULL: the function alone, sequential */
     int64_t block;         /* most tokens of a prefill call; 0: the schedule pass's default */
@@ -58,6 +59,8 @@ SnlPipelineArgs snl_pipeline_args_init(void);
 
 /* --weights and --weights-head: a format, or argp's usage error. */
 SnlWeightFormat snl_arg_format(struct argp_state *state, const char *option, const char *text);
+/* --kv: the same for caches, as SnlPipelineSpec has it. */
+const char *snl_arg_kv(struct argp_state *state, const char *text);
 /* A whole number for an option, or argp's usage error. */
 int64_t snl_arg_int(struct argp_state *state, const char *option, const char *text, int64_t min,
                     int64_t max);

@@ -123,10 +123,11 @@ def rounded(model, format_):
     n_layers = config.get("num_hidden_layers") or config["n_layer"]
     ids, wanted = golden.ids(golden.cases["seq"], "tokens"), golden.tensor(golden.cases["seq"]["logits"])
     small, wide = cast_folders(golden.model, format_)
-    stored = compile_model(small, f"{model}-{format_}-stored")
+    f32 = ("--kv", "f32")  # the caches have tests of their own
+    stored = compile_model(small, f"{model}-{format_}-stored", *f32)
     exact = compile_model(wide, f"{model}-{format_}-exact")
-    chosen = compile_model(golden.model, f"{model}-{format_}-chosen", "--weights", format_)
-    widened = compile_model(small, f"{model}-{format_}-widened", "--weights", "f32")
+    chosen = compile_model(golden.model, f"{model}-{format_}-chosen", "--weights", format_, *f32)
+    widened = compile_model(small, f"{model}-{format_}-widened", "--weights", "f32", *f32)
     # Activations are f32 whatever the weights: the rounded model in its format is the rounded model in f32.
     reference = numbers(logits(exact, ids))
     for program in stored, widened:

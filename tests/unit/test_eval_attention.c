@@ -10,6 +10,7 @@
 #include "support/ir_text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ARGS(...) ((double *[]){__VA_ARGS__})
@@ -174,6 +175,41 @@ static void members_have_their_own_cache_and_window(void **state)
     ir_text_close(&t);
 }
 
+/* By definition on rounded keys and values, in any split. */
+static void check_rounded(const char *format, SnlDtype dtype)
+{
+    static const int splits[][C + 1] = {{12}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {5, 7}};
+    char text[sizeof module_text + 64];
+    const char *at = strstr(module_text, "f32[2, 2, 12, 3]");
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - module_text), module_text, format, at + 3);
+    IrText t;
+    ir_text_open(&t, text);
+    Text x = random_text(5), r = x;
+    double want[C * H * W], got[C * H * W];
+    for (int i = 0; i < C * G; i++)
+        for (int value = 0; value < 2; value++) {
+            double *row = (value ? r.v : r.k) + i * W;
+            float as_float[W];
+            for (int j = 0; j < W; j++) as_float[j] = (float)row[j];
+            if (snl_dtype_is_blocked(dtype)) snl_round_blocks(dtype, as_float, W);
+            for (int j = 0; j < W; j++)
+                row[j] = snl_dtype_is_blocked(dtype) ? as_float[j] : snl_round_to(dtype, row[j]);
+        }
+    by_definition(r.q, r.k, r.v, C, -1, 1 / sqrt(3.0), want);
+    for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++) {
+        run_split(&t, "full", &x, splits[i], got);
+        assert_near(got, want, C * H * W, 1e-13);
+    }
+    ir_text_close(&t);
+}
+
+static void own_rows_are_rounded_like_cached_ones(void **state)
+{
+    (void)state;
+    check_rounded("f16", SNL_F16);
+    check_rounded("q8_0", SNL_Q8_0);
+}
+
 static void kv_write_layout(void **state)
 {
     (void)state;
@@ -264,6 +300,7 @@ int main(void)
         cmocka_unit_test(given_scale_replaces_default),
         cmocka_unit_test(attention_by_hand),
         cmocka_unit_test(members_have_their_own_cache_and_window),
+        cmocka_unit_test(own_rows_are_rounded_like_cached_ones),
         cmocka_unit_test(kv_write_layout),
         cmocka_unit_test(context_overflow_is_reported),
         cmocka_unit_test(misshapen_bound_state_is_reported),

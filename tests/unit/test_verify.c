@@ -116,10 +116,16 @@ static const Case cases[] = {
      "weight '@x': found i32[4], wanted a tensor of reals"},
 
     /* states and signatures */
-    {"module @m\nstate @s : bf16[4]\n", NULL},
-    {"module @m\nstate @s : i32[4]\n",
-     "state '@s': found i32[4], wanted a tensor of f32, bf16 or f16"},
-    {"module @m\nstate @s : q8_0[32]\n", "state '@s': found q8_0[32], wanted a tensor of f32"},
+    {"module @m\nstate @s : f32[4]\n", NULL},
+    {"module @m\nstate @s : f16[2, 1, 8, 48]\n", NULL},
+    {"module @m\nstate @s : q8_0[2, 1, 8, 48]\n", NULL},
+    {"module @m\nstate @s : f16[4]\n",
+     "state '@s': found f16[4], wanted a tensor of f32, or a cache [2, G, C, d] of f32, f16 or "
+     "q8_0"},
+    {"module @m\nstate @s : bf16[2, 1, 8, 4]\n", "state '@s': found bf16[2, 1, 8, 4], wanted"},
+    {"module @m\nstate @s : q4_0[2, 1, 8, 32]\n", "state '@s': found q4_0[2, 1, 8, 32], wanted"},
+    {"module @m\nstate @s : i32[4]\n", "state '@s': found i32[4], wanted"},
+    {"module @m\nstate @s : q8_0[32]\n", "state '@s': found q8_0[32], wanted"},
     {"module @m\nfunc @f(%x: f32[8]) { return }\n",
      "t.snl:2:9: error[E0201]: parameter: found f32[8], wanted index, i32[T], f32[T, D] or f32[T, "
      "M, D]"},

@@ -23,9 +23,21 @@ static char *row(Kernel *k, int members, int width)
                        : kernel_text(k, "f32[T, %d]", width);
 }
 
+/* Formats of caches; a kernel's name says which one its are. */
+static const char *const cache_formats[] = {"f32", "f16", "q8_0"};
+enum { N_FORMATS = 3 };
+
+static Kernel *kernel_of(Support *s, const char *name, const char *format)
+{
+    Kernel *k = kernel_new(s->arena, NULL);
+    k->name = kernel_text(k, "%s.%s", name, format);
+    return k;
+}
+
 static const char *cache(Kernel *k, Shape a)
 {
-    return kernel_state(k, "f32[2, %d, %d, %d]", a.kv_heads, KERNEL_CONTEXT, a.width);
+    return kernel_state(k, "%s[2, %d, %d, %d]", strchr(k->name, '.') + 1, a.kv_heads,
+                        KERNEL_CONTEXT, a.width);
 }
 
 static char *caches(Kernel *k, Shape a, int members)
@@ -52,32 +64,48 @@ static void attend(Kernel *k, Shape a, int members, const char *attrs)
 
 void kernels_attention_heads(void **state)
 {
-    Support *s = *state;
-    Kernel *k = kernel_new(s->arena, "attention_heads");
-    for (int i = 0; i < N_SHAPES; i++) attend(k, shapes[i], 1, i % 2 ? ", scale = 0.3" : "");
-    kernel_check(k, "f32", NULL);
+    for (int f = 0; f < N_FORMATS; f++) {
+        Kernel *k = kernel_of(*state, "attention_heads", cache_formats[f]);
+        for (int i = 0; i < N_SHAPES; i++) attend(k, shapes[i], 1, i % 2 ? ", scale = 0.3" : "");
+        kernel_check(k, "f32", NULL);
+    }
 }
 
 void kernels_attention_windows(void **state)
 {
-    Support *s = *state;
     static const int windows[] = {0, 1, 7, 15, 16, 30, 100};
     static const Shape some[] = {{4, 2, 8}, {12, 1, 4}, {3, 3, 9}};
-    Kernel *k = kernel_new(s->arena, "attention_windows");
-    for (int i = 0; i < 7; i++)
-        attend(k, some[i % 3], 1, kernel_text(k, ", window = %d", windows[i]));
-    kernel_check(k, "f32", NULL);
+    for (int f = 0; f < N_FORMATS; f++) {
+        Kernel *k = kernel_of(*state, "attention_windows", cache_formats[f]);
+        for (int i = 0; i < 7; i++)
+            attend(k, some[i % 3], 1, kernel_text(k, ", window = %d", windows[i]));
+        kernel_check(k, "f32", NULL);
+    }
 }
 
 void kernels_attention_members(void **state)
 {
-    Support *s = *state;
-    Kernel *k = kernel_new(s->arena, "attention_members");
-    for (int i = 0; i < N_SHAPES; i += 3) attend(k, shapes[i], 3, "");
-    attend(k, shapes[2], 3, ", window = [2, 100, 0]");
-    attend(k, shapes[3], 3, ", scale = 0.2, window = 5");
-    attend(k, shapes[5], 2, ", window = [3, 9]");
-    kernel_check(k, "f32", NULL);
+    for (int f = 0; f < N_FORMATS; f++) {
+        Kernel *k = kernel_of(*state, "attention_members", cache_formats[f]);
+        for (int i = 0; i < N_SHAPES; i += 3) attend(k, shapes[i], 3, "");
+        attend(k, shapes[2], 3, ", window = [2, 100, 0]");
+        attend(k, shapes[3], 3, ", scale = 0.2, window = 5");
+        attend(k, shapes[5], 2, ", window = [3, 9]");
+        kernel_check(k, "f32", NULL);
+    }
+}
+
+/* Processors without conversions of f16, and with other registers. */
+void kernels_attention_levels(void **state)
+{
+    static const char *const cpus[] = {"x86-64", "x86-64-v2", "x86-64-v3", "native"};
+    for (int f = 0; f < N_FORMATS; f++)
+        for (int c = 0; c < 4; c++) {
+            Kernel *k = kernel_of(*state, "attention_levels", cache_formats[f]);
+            attend(k, (Shape){6, 2, 48}, 1, "");
+            attend(k, (Shape){8, 1, 8}, 1, ", window = 9");
+            kernel_check(k, "f32", cpus[c]);
+        }
 }
 
 /* The cache holds other rows than the call's own, or nothing ever writes it, or the writer comes
@@ -98,15 +126,14 @@ static void attend_elsewhere(Kernel *k, Shape a, int members, int how, const cha
 
 void kernels_attention_own_rows(void **state)
 {
-    Support *s = *state;
-    for (int how = 0; how < 4; how++) {
-        Kernel *k = kernel_new(
-            s->arena, kernel_text(&(Kernel){.arena = s->arena}, "attention_own_rows_%d", how));
-        for (int i = 0; i < N_SHAPES; i += 5) attend_elsewhere(k, shapes[i], 1, how, "");
-        attend_elsewhere(k, shapes[2], 1, how, ", window = 3");
-        attend_elsewhere(k, shapes[3], 3, how, ", window = [1, 20, 6]");
-        kernel_check(k, "f32", NULL);
-    }
+    for (int how = 0; how < 4; how++)
+        for (int f = 0; f < N_FORMATS; f++) {
+            Kernel *k = kernel_of(*state, "attention_own_rows", cache_formats[f]);
+            for (int i = 0; i < N_SHAPES; i += 5) attend_elsewhere(k, shapes[i], 1, how, "");
+            attend_elsewhere(k, shapes[2], 1, how, ", window = 3");
+            attend_elsewhere(k, shapes[3], 3, how, ", window = [1, 20, 6]");
+            kernel_check(k, "f32", NULL);
+        }
 }
 
 /* Ops on one state keep the order of the text, although the later one's operands are there first.

@@ -74,6 +74,7 @@ void kernels_attention_heads(void **state);
 void kernels_attention_windows(void **state);
 void kernels_attention_members(void **state);
 void kernels_attention_own_rows(void **state);
+void kernels_attention_levels(void **state);
 void kernels_rows_kept(void **state);
 void kernels_effects_in_order(void **state);
 void kernels_signatures(void **state);

@@ -23,6 +23,7 @@ int main(void)
         support_test(kernels_attention_windows),
         support_test(kernels_attention_members),
         support_test(kernels_attention_own_rows),
+        support_test(kernels_attention_levels),
         support_test(kernels_rows_kept),
         support_test(kernels_effects_in_order),
         support_test(kernels_signatures),

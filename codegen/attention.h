@@ -1,0 +1,31 @@
+/* codegen/attention.h -- packed queries through a segment of positions (codegen/flash.c). Private to
+ * codegen/. */
+#ifndef SNL_CODEGEN_ATTENTION_H
+#define SNL_CODEGEN_ATTENTION_H
+
+#include "codegen/cache.h"
+
+/* A query's numbers beside its row: 16 partial sums of its weights, then these. */
+enum { SNL_FLASH_MAX = 64, SNL_FLASH_FACTOR = 68 };
+
+typedef struct SnlFlash {
+    SnlGen *g;
+    SnlCache cache;
+    int64_t width, group; /* of a head; query heads that share a token row of the tile */
+    int64_t window;       /* -1: none */
+    int queries;          /* of a register tile */
+    LLVMValueRef q, out;  /* packed rows of `width`: scaled queries, sums of weighted values */
+    LLVMValueRef stats, scores;
+} SnlFlash;
+
+/* What the queries see of a segment's positions: those of the tile's first row [lo, hi), each later
+ * row one more on either side; nobody sees `cap` and beyond. */
+typedef struct SnlSight {
+    LLVMValueRef lo, hi, cap;
+} SnlSight;
+
+/* Adds the positions of `cache` that `tiles` register tiles of queries see to their results. */
+void snl_flash_segment(const SnlFlash *f, const SnlCache *cache, LLVMValueRef tiles,
+                       const SnlSight *sight);
+
+#endif
