@@ -1,105 +1,175 @@
 #!/usr/bin/env python3
-"""Decode and prefill of compiled programs beside a peer, interleaved: medians, spreads and ratios.
+"""Decode and prefill of compiled programs beside the machine's limits and beside peers.
 
-usage: bench.py --snlpc BUILD/snlpc [--shape 15M] [--rounds 7] [--threads 1,2] [--weights f32]
-                [--plan PLAN ...] [--peer-llama2c PATH] [--work DIR]
+One round runs every contestant once, in turn, with the memory reader before and after, so that a noisy
+neighbour meets all of them; what is reported are medians over rounds, and of ratios within rounds.
+README.md beside this file says what each figure means.
 
-One round runs every contestant once, in turn, so that a noisy neighbour meets all of them. Ratios are
-medians over the rounds of (ours / peer) within a round. `--plan` adds our own program with that plan as
-one more contestant; its ratio is against our sequential program.
+  bench.py --snlpc build/snlpc                                all shapes, formats, thread counts
+  bench.py --snlpc build/snlpc --shape 15M --format q8_0,q4_0 --threads 2 --rounds 7 \\
+           --peer-llama-bench "ik=/opt/ik/llama-bench -rtr 1" --peer-llama-bench cpp=/opt/llama/llama-bench
+  bench.py ... --log rounds.jsonl                             also keeps the rounds; several runs may append
+  bench.py --report rounds.jsonl                              figures of all the rounds kept
 """
 import argparse
+import json
 import os
-import re
-import statistics
-import subprocess
+import pathlib
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's numpy
+try:
+    import report
+    from contestants import Problem, contestants, run
+    from shapes import HEAD_OF, SHAPES
+except ImportError as error:
+    sys.exit(f"bench.py: {error}: wanted a Python 3 with numpy (Debian: python3-numpy, /usr/bin/python3)")
+
+DEFAULT_SHAPES = "260K,15M,110M,0.5B"
+FORMATS = ("f32", "bf16", "q8_0", "q4_0")
+DOT_UNIT = {"f32": "f32", "bf16": "bf16", "q8_0": "int8", "q4_0": "int8"}
 
 
-def run(argv, **more):
-    return subprocess.run(argv, check=True, capture_output=True, text=True, **more)
+class Machine:
+    """The limits, measured by a program of our own."""
+
+    def __init__(self, args):
+        self.limits, self.pages = args.limits, args.pages
+
+    def read(self, nbytes, threads):
+        return float(run([self.limits, "read", int(nbytes), threads, "0.15", self.pages]).stdout)
+
+    def dots(self, unit, threads):
+        text = run([self.limits, unit, threads, "0.05"]).stdout.strip()
+        return None if text == "none" else float(text)
+
+    @staticmethod
+    def cache_bytes(level):
+        try:
+            text = pathlib.Path(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size").read_text().strip()
+        except OSError:
+            return 0
+        return int(text.rstrip("KM")) << {"K": 10, "M": 20}.get(text[-1], 0)
 
 
-def bench_ours(program, threads):
-    text = run([program, "--bench", "-t", str(threads)]).stdout
-    found = dict(re.findall(r"^(decode|prefill) ([0-9.]+) tokens/s$", text, re.M))
-    return {k: float(v) for k, v in found.items()}
+def level_of(nbytes, threads):
+    """Where that many bytes, read again and again, live."""
+    if nbytes <= threads * Machine.cache_bytes(2):
+        return "L2"
+    return "L3" if nbytes <= Machine.cache_bytes(3) else "DRAM"
 
 
-def bench_llama2c(binary, model, threads):
-    env = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    argv = [binary, os.path.join(model, "llama2c.bin"), "-z", os.path.join(model, "tok.bin"),
-            "-t", "0", "-n", "129"]
-    text = run(argv, env=env, errors="replace").stderr
-    return {"decode": float(re.search(r"tok/s: ([0-9.]+)", text).group(1))}
+def one_round(machine, entrants, cell, before):
+    found = {c.name: c.bench(cell["threads"]) for c in entrants}
+    after = machine.read(cell["reader_bytes"], cell["threads"])
+    return {**cell, "load": os.getloadavg()[0], "reader": [before, after],
+            "dots": machine.dots(cell["dot_unit"], cell["threads"]), "found": found}
 
 
-def build(args, model):
-    """Contestants: name -> function(threads) -> {"decode": tokens/s, ...}."""
-    out = {}
+def measure_cell(args, machine, shape, kind, threads):
+    entrants, reasons = contestants(args, shape, kind)
+    for reason in reasons:
+        print(f"{shape.name} {kind}: without {reason}")
+    for entrant in entrants:
+        entrant.prepare(args.work)
+    if args.prepare:
+        return []
+    head = HEAD_OF.get(kind, kind)
+    nbytes = shape.weight_bytes(kind, head)
+    level = level_of(nbytes, threads)
+    cell = {"shape": shape.name, "format": kind, "head": head, "threads": threads, "reader_bytes": nbytes,
+            "pages": args.pages, "level": level, "dot_unit": DOT_UNIT[kind],
+            "l3_floor": args.l3_threshold if level == "L3" and threads > 1 else None}
+    rounds, before = [], machine.read(nbytes, threads)
+    for _ in range(args.rounds):
+        rounds.append(one_round(machine, entrants, cell, before))
+        before = rounds[-1]["reader"][1]
+        if args.log:
+            with open(args.log, "a") as file:
+                file.write(json.dumps(rounds[-1]) + "\n")
+    report.print_cell(rounds)
+    return rounds
 
-    def compile_program(name, *options):
-        program = os.path.join(args.work, f"{args.shape}-{len(out)}")
-        run([args.snlpc, "compile", os.path.join(model, "hf"), "-o", program, "--cpu", "native",
-             "--weights", args.weights, *options])
-        out[name] = lambda threads: bench_ours(program, threads)
 
-    compile_program("snlpc seq")
-    for plan in args.plan:
-        compile_program(f"snlpc {plan}", "--plan", plan)
-    if args.peer_llama2c:
-        out["llama2.c"] = lambda threads: bench_llama2c(args.peer_llama2c, model, threads)
-    return out
+def read_log(path):
+    try:
+        with open(path) as file:
+            return [json.loads(line) for line in file]
+    except (OSError, ValueError) as error:
+        raise Problem(f"--report {path}: {error}; wanted what --log has written") from error
 
 
-def spread(values):
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):10.1f}  [{low:.1f} .. {high:.1f}]"
+def words_of(option, text, known):
+    words = text.split(",")
+    for word in words:
+        if word not in known:
+            raise Problem(f"{option}: found {word!r}, wanted some of {', '.join(known)}, with commas between")
+    return words
 
 
-def report(rounds, base, threads):
-    first = next(iter(rounds[0]))
-    for name in rounds[0]:
-        for what in rounds[0][name]:
-            print(f"{threads}T {what:8} {name:24} {spread([r[name][what] for r in rounds])}")
-    for name in rounds[0]:
-        if name == first:
-            continue
-        for what in rounds[0][name]:
-            ours, peer = (name, first) if name.startswith("snlpc") else (first, name)
-            ratio = [r[ours][what] / r[peer][what] for r in rounds]
-            print(f"{threads}T {what:8} {ours} / {peer}: {statistics.median(ratio):.2f}x "
-                  f"[{min(ratio):.2f} .. {max(ratio):.2f}]")
-    ratio = [r[first]["prefill"] / r[first]["decode"] for r in rounds]
-    print(f"{threads}T {first}: prefill / decode {statistics.median(ratio):.1f}x")
+def thread_counts(text):
+    try:
+        counts = [int(word) for word in text.split(",")]
+    except ValueError:
+        counts = [0]
+    if min(counts) < 1:
+        raise Problem(f"--threads: found {text!r}, wanted numbers of 1 or more, with commas between")
+    return counts
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--snlpc", help="the compiler, build/snlpc")
+    parser.add_argument("--shape", default=DEFAULT_SHAPES, metavar="NAMES", help=f"of {', '.join(SHAPES)}")
+    parser.add_argument("--format", default=",".join(FORMATS), metavar="NAMES", help=f"of {', '.join(FORMATS)}")
+    parser.add_argument("--threads", default="1,2", metavar="COUNTS")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--plan", action="append", default=[], help="our program with this plan too (repeatable)")
+    parser.add_argument("--compile-options", default="", metavar="TEXT", help="more options of snlpc compile")
+    parser.add_argument("--peer-llama-bench", action="append", default=[], metavar="[NAME=]PROGRAM",
+                        help="a llama-bench, and options for it (repeatable)")
+    parser.add_argument("--peer-llama2c", action="append", default=[], metavar="[NAME=]PROGRAM",
+                        help="llama2.c's run (repeatable)")
+    parser.add_argument("--pages", default="4k", choices=("4k", "huge"), help="of the memory reader")
+    parser.add_argument("--l3-threshold", type=float, default=150, metavar="GB/S",
+                        help="rounds of cells that live in L3 count from here (more than one thread)")
+    parser.add_argument("--limits", help="bench_limits (default: tests/bench_limits beside the compiler)")
+    parser.add_argument("--work", default="/tmp/snlpc-bench", metavar="DIR", help="models and programs stay here")
+    parser.add_argument("--log", metavar="FILE", help="append the rounds to FILE")
+    parser.add_argument("--prepare", action="store_true", help="only write the models and compile")
+    parser.add_argument("--report", metavar="FILE", help="measure nothing: figures of the rounds in FILE")
+    return parser.parse_args()
+
+
+def check(args):
+    if args.rounds < 1:
+        raise Problem(f"--rounds: found {args.rounds}, wanted 1 or more")
+    if not args.snlpc or not os.access(args.snlpc, os.X_OK):
+        raise Problem(f"--snlpc: found {args.snlpc or 'nothing'}, wanted the compiler (build/snlpc)")
+    args.limits = args.limits or pathlib.Path(args.snlpc).parent / "tests" / "bench_limits"
+    if not os.access(args.limits, os.X_OK):
+        raise Problem(f"--limits: found no program {args.limits}, wanted bench_limits, which the build makes")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--snlpc", required=True)
-    parser.add_argument("--shape", default="15M")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--weights", default="f32")
-    parser.add_argument("--plan", action="append", default=[])
-    parser.add_argument("--peer-llama2c")
-    parser.add_argument("--work", default="/tmp/snlpc-bench")
-    args = parser.parse_args()
-    os.makedirs(args.work, exist_ok=True)
-    model = os.path.join(args.work, args.shape)
-    if not os.path.exists(os.path.join(model, "llama2c.bin")):
-        run([PYTHON, os.path.join(HERE, "make_models.py"), args.shape, args.work])
-    contestants = build(args, model)
-    print(f"shape {args.shape}, weights {args.weights}, {args.rounds} rounds, "
-          f"load {os.getloadavg()[0]:.2f}")
-    for threads in map(int, args.threads.split(",")):
-        rounds = [{name: f(threads) for name, f in contestants.items()} for _ in range(args.rounds)]
-        report(rounds, "snlpc seq", threads)
+    args = parse()
+    if args.report:
+        cells = report.cells_of(read_log(args.report))
+        for rounds in cells:
+            report.print_cell(rounds)
+    else:
+        check(args)
+        machine = Machine(args)
+        cells = [measure_cell(args, machine, SHAPES[shape], kind, threads)
+                 for shape in words_of("--shape", args.shape, SHAPES)
+                 for kind in words_of("--format", args.format, FORMATS)
+                 for threads in thread_counts(args.threads)]
+    if any(cells):
+        print()
+        report.print_summary(cells)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except Problem as problem:
+        sys.exit(f"bench.py: {problem}")

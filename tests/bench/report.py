@@ -1,0 +1,128 @@
+"""Rounds to figures: medians, spreads, ratios within rounds, fractions of the machine's limits."""
+import statistics
+
+from shapes import SHAPES
+
+OURS = "snlpc seq"
+
+
+def median_spread(values, digits=0):
+    if not values:
+        return "none"
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}]"
+
+
+def select(rounds, what):
+    """The rounds that count for `what`, and why others do not. Decode from a cache shared with neighbours
+    counts while the reader finds it there."""
+    floor = rounds[0].get("l3_floor")
+    if what != "decode" or not floor:
+        return rounds, None
+    kept = [r for r in rounds if statistics.mean(r["reader"]) >= floor]
+    return kept, f"{len(rounds) - len(kept)} of {len(rounds)} rounds dropped (reader below {floor:g} GB/s)"
+
+
+def speeds(rounds, name, what):
+    return [r["found"][name][what] for r in rounds if what in r["found"].get(name, {})]
+
+
+def ratios(rounds, name, other, what):
+    """name / other, each within its round."""
+    pairs = [(r["found"].get(name, {}).get(what), r["found"].get(other, {}).get(what)) for r in rounds]
+    return [a / b for a, b in pairs if a and b]
+
+
+def limit_fractions(rounds, name, what):
+    """Of the reader's GB/s (decode) or of the dots' rate (prefill) in the same round."""
+    out = []
+    for r in rounds:
+        found = r["found"].get(name, {})
+        if what not in found:
+            continue
+        if what == "decode":
+            out.append(found["bytes"] * found["decode"] / statistics.mean(r["reader"]) * 1e-9)
+        elif r["dots"]:
+            tokens = found["prefill_tokens"]
+            flops = SHAPES[r["shape"]].prefill_flops(tokens) / tokens
+            out.append(flops * found["prefill"] / r["dots"] * 1e-9)
+    return out
+
+
+def best_peer(rounds, what):
+    names = [n for n in rounds[0]["found"] if not n.startswith("snlpc ")]
+    medians = {n: statistics.median(s) for n in names if (s := speeds(rounds, n, what))}
+    return max(medians, key=medians.get) if medians else None
+
+
+def line_of(rounds, name, what):
+    of_limit = limit_fractions(rounds, name, what)
+    share = f"{100 * statistics.median(of_limit):4.0f} % of limit" if of_limit else ""
+    return f"  {what:8}{name:26}{median_spread(speeds(rounds, name, what)):32}{share}"
+
+
+def print_ratios(rounds, what):
+    for name in rounds[0]["found"]:
+        if name.startswith("snlpc ") and name != OURS:
+            barriers = [r["found"][n]["barriers"] for r in rounds[-1:] for n in (name, OURS)]
+            print(f"  {what:8}{name} / {OURS}: {median_spread(ratios(rounds, name, OURS, what), 2)}x, "
+                  f"barriers per token {barriers[0]} to {barriers[1]}")
+        elif name != OURS:
+            best = " (best peer)" if name == best_peer(rounds, what) else ""
+            of = ratios(rounds, OURS, name, what)
+            if of:
+                print(f"  {what:8}{OURS} / {name}: {median_spread(of, 2)}x{best}")
+
+
+def print_cell(rounds):
+    """All rounds of one shape, format and number of threads."""
+    first = rounds[0]
+    loads = [r["load"] for r in rounds]
+    print(f"{first['shape']} {first['format']}, head {first['head']}, {first['threads']}T: {len(rounds)} rounds, "
+          f"load {min(loads):.1f}..{max(loads):.1f}")
+    reader = [gb for r in rounds for gb in r["reader"]]
+    dots = [r["dots"] for r in rounds if r["dots"]]
+    print(f"  reader of {first['reader_bytes'] / 1e6:.1f} MB, {first['pages']} pages: {median_spread(reader, 1)} GB/s "
+          f"({first['level']}); {first['dot_unit']} dots {median_spread(dots)} G/s")
+    for what in "decode", "prefill":
+        kept, dropped = select(rounds, what)
+        if dropped:
+            print(f"  {what:8}{dropped}")
+        if not kept:
+            continue
+        for name in first["found"]:
+            if speeds(kept, name, what):
+                print(line_of(kept, name, what))
+        print_ratios(kept, what)
+    for name, found in first["found"].items():
+        version = f"; {found['version']}" if "version" in found else ""
+        print(f"  {name}: {found['bytes'] / 1e6:.1f} MB per token{version}")
+
+
+def summary_row(rounds):
+    first, row = rounds[0], []
+    row.append(f"{first['shape']} {first['format']} {first['threads']}T")
+    for what in "decode", "prefill":
+        kept, _ = select(rounds, what)
+        peer = best_peer(kept, what) if kept else None
+        ours = speeds(kept, OURS, what)
+        of_limit = limit_fractions(kept, OURS, what)
+        row.append(median_spread(ours))
+        row.append(f"{100 * statistics.median(of_limit):.0f} %" if of_limit else "-")
+        row.append(f"{statistics.median(ratios(kept, OURS, peer, what)):.2f}x {peer} ({len(kept)})" if peer else "-")
+    return row
+
+
+def print_summary(cells):
+    """A table over cells; ratios are to the best peer of the cell, with the number of rounds that counted."""
+    head = ["cell", "decode tokens/s", "of limit", "to best peer", "prefill tokens/s", "of limit", "to best peer"]
+    for row in [head, ["---"] * len(head), *(summary_row(rounds) for rounds in cells)]:
+        print("| " + " | ".join(row) + " |")
+
+
+def cells_of(rounds):
+    """Rounds by shape, format and threads, in the order in which they came."""
+    out = {}
+    for r in rounds:
+        out.setdefault((r["shape"], r["format"], r["threads"]), []).append(r)
+    return list(out.values())
