@@ -167,12 +167,33 @@ static void penalize(const SnlrtSampler *s, float *logits)
     }
 }
 
+enum { ARGMAX_LANES = 16, ARGMAX_PART = 512 };
+
+/* The largest of n numbers, NaNs aside; -infinity of none. Lanes do not wait for each other. */
+static float largest(const float *x, int64_t n)
+{
+    float lane[ARGMAX_LANES], most = -INFINITY;
+    for (int k = 0; k < ARGMAX_LANES; k++) lane[k] = -INFINITY;
+    int64_t whole = n / ARGMAX_LANES * ARGMAX_LANES;
+    for (int64_t i = 0; i < whole; i += ARGMAX_LANES)
+        for (int k = 0; k < ARGMAX_LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
+    for (int k = 0; k < ARGMAX_LANES; k++) most = lane[k] > most ? lane[k] : most;
+    for (int64_t i = whole; i < n; i++) most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+/* Part by part, so that only the part that holds the maximum is searched for its place. */
 int32_t snlrt_argmax(const float *logits, int64_t n)
 {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i]))) best = i;
-    return (int32_t)best;
+    float most = -INFINITY;
+    int64_t from = 0;
+    for (int64_t i = 0; i < n; i += ARGMAX_PART) {
+        float here = largest(logits + i, n - i < ARGMAX_PART ? n - i : ARGMAX_PART);
+        if (here > most) most = here, from = i;
+    }
+    for (int64_t i = from; i < n; i++)
+        if (logits[i] == most) return (int32_t)i;
+    return 0;
 }
 
 int32_t snlrt_sampler_next(SnlrtSampler *s, float *logits)

@@ -61,12 +61,29 @@ static void greedy_takes_lowest_id_of_equal_logits(void **state)
     snlrt_sampler_destroy(sampler);
 }
 
+/* Wherever the largest logit stands, and the first of equals. */
+static void argmax_looks_everywhere(void **state)
+{
+    (void)state;
+    enum { N = 1235 };
+    static float logits[N];
+    for (int i = 0; i < N; i++) logits[i] = -2 - (float)(i % 7);
+    for (int i = N - 1; i >= 0; i--) {
+        logits[i] = -1;
+        assert_int_equal(snlrt_argmax(logits, N), i);
+        if (i % 3 == 0) logits[i] = -2;
+    }
+    assert_int_equal(snlrt_argmax(logits, N), 1);
+}
+
 static void nan_never_wins(void **state)
 {
     (void)state;
     float logits[3] = {NAN, -5, NAN}, all[2] = {NAN, NAN};
     assert_int_equal(snlrt_argmax(logits, 3), 1);
     assert_int_equal(snlrt_argmax(all, 2), 0);
+    float hopeless[3] = {NAN, -INFINITY, -INFINITY};
+    assert_int_equal(snlrt_argmax(hopeless, 3), 1);
     float row[VOCAB] = {NAN, 1, NAN, NAN, NAN, NAN, NAN, NAN};
     SnlrtSampler *sampler =
         create((SnlrtSampling){.temperature = 1, .top_p = 1, .repeat_penalty = 1});
@@ -249,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_lowest_id_of_equal_logits),
+        cmocka_unit_test(argmax_looks_everywhere),
         cmocka_unit_test(nan_never_wins),
         cmocka_unit_test(rows_without_a_number_still_give_an_id),
         cmocka_unit_test(temperature_one_draws_the_distribution),
