@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <immintrin.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ typedef struct Team {
     int64_t repeats;    /* of one measurement */
     int n_threads;
     double seconds;
+    cpu_set_t allowed;
     pthread_barrier_t meet;
     bool done;
     int n_measures;
@@ -141,10 +143,26 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Thread i on the i-th processor allowed: a short measurement ends before the scheduler spreads
+ * them. */
+static void pin(int index, const cpu_set_t *allowed)
+{
+    int left = index % CPU_COUNT(allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, allowed) || left--) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+        return;
+    }
+}
+
 static void *member_main(void *user)
 {
     Member *m = user;
     Team *team = m->team;
+    pin(m->index, &team->allowed);
     const char *bytes = team->bytes + m->index * team->stride;
     double begin = now();
     for (;;) {
@@ -168,6 +186,7 @@ static int compare(const void *a, const void *b)
 /* Median seconds of one measurement; 0: threads cannot be had. */
 static double run(Team *team)
 {
+    if (sched_getaffinity(0, sizeof team->allowed, &team->allowed)) return 0;
     pthread_t threads[MAX_THREADS];
     Member members[MAX_THREADS];
     if (pthread_barrier_init(&team->meet, NULL, (unsigned)team->n_threads)) return 0;
