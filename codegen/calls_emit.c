@@ -4,6 +4,9 @@
  * round it is a constant; where it grows by a step, base + round * step; anything else is read from
  * a table. Base, step and place in the table are numbers of the loop around, of the same kinds. */
 #include "codegen/gen.h"
+#include "runtime/abi.h"
+
+#include <stddef.h>
 
 /* The rounds of a loop and of those around it. Numbers of items inside come as `rounds` values in
  * the order of execution: count[0] of the outer loop's first round, count[1] of its second, ... */
@@ -189,13 +192,17 @@ static void emit_call(Emit *e, const Nest *nest, const SnlItem *const *item)
 
 void snl_emit_barrier(SnlGen *g, const SnlFrame *frame)
 {
-    LLVMValueRef f = LLVMGetNamedFunction(g->module, "snlrt_barrier");
-    if (!f) {
-        LLVMTypeRef params[] = {g->ptr, g->i64};
-        f = LLVMAddFunction(g->module, "snlrt_barrier", LLVMFunctionType(g->void_, params, 2, 0));
-    }
+    LLVMTypeRef params[] = {g->ptr, g->i64};
+    LLVMTypeRef type = LLVMFunctionType(g->void_, params, 2, 0);
     LLVMValueRef args[] = {frame->ctx, frame->thread};
-    snl_call(g, f, args, 2);
+    LLVMValueRef f = LLVMGetNamedFunction(g->module, "snlrt_barrier");
+    if (g->hook_stages) {
+        LLVMValueRef field = snl_offset_const(g, frame->ctx, offsetof(SnlrtCtx, barrier));
+        f = snl_load_typed(g, g->ptr, field, 8);
+    } else if (!f) {
+        f = LLVMAddFunction(g->module, "snlrt_barrier", type);
+    }
+    LLVMBuildCall2(g->b, type, f, args, 2, "");
 }
 
 /* ---- items ----------------------------------------------------------------------------------- */

@@ -23,6 +23,8 @@ typedef struct SnlTargetOptions {
     SnlSanitizer sanitize;
     bool pic;           /* shared object (snlpc run) */
     bool verify;        /* LLVM verifier */
+    bool hook_stages;   /* between stages a call of what SnlrtCtx.barrier points to, a function with
+                           the type of snlrt_barrier (snlpc run --bench) */
     bool targets_ready; /* snl_gen_init_targets has run */
 } SnlTargetOptions;
 

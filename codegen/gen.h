@@ -35,6 +35,7 @@ typedef struct SnlGen {
     unsigned n_suspended;
     int tile_tokens, tile_panels; /* register tile of the prefill kernels */
     SnlSanitizer sanitize;
+    bool hook_stages;
 } SnlGen;
 
 /* ---- constants, types ---------------------------------------------------------------------------

@@ -236,6 +236,7 @@ SnlStatus snl_gen_create(SnlGen *g, SnlArena *arena, const char *module_name,
     g->i64 = LLVMInt64TypeInContext(g->ctx);
     g->ptr = LLVMPointerTypeInContext(g->ctx, 0);
     g->void_ = LLVMVoidTypeInContext(g->ctx);
+    g->hook_stages = options->hook_stages;
     if (!options->targets_ready) snl_gen_init_targets();
     SNL_TRY(create_machine(g, options));
     choose_tile(g);

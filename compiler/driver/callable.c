@@ -10,10 +10,12 @@
 #include <ffi.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char symbol[] = "snl_called";
 
 typedef void Code(void);
+typedef void StageHook(SnlrtCtx *ctx, int64_t thread);
 
 struct SnlCallable {
     const SnlFunc *func;
@@ -209,37 +211,139 @@ static SnlStatus check_arguments(const SnlFunc *f, const SnlTensor *args, int64_
     return SNL_OK;
 }
 
-SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
-                            int64_t n_tokens, SnlDiag *diag, SnlTensor *out_results)
+/* One call's arguments as compiled code takes them. */
+typedef struct Call {
+    SnlrtCtx *ctx;
+    int64_t n_tokens;
+    SnlrtArg *memory; /* parameters, then results */
+    void **values;    /* of libffi */
+} Call;
+
+static SnlStatus check_call(const SnlFunc *f, const SnlTensor *args, int64_t n_tokens, SnlDiag *diag)
 {
-    const SnlFunc *f = c->func;
     int64_t most = snl_attr_int(&f->attrs, "tokens", 1);
     if (n_tokens < 1 || n_tokens > most)
         return snl_error_at(diag, SNL_E_SHAPE, NULL,
                             "'@%s' is compiled for 1 to %lld tokens, called with %lld", f->name,
                             (long long)most, (long long)n_tokens);
-    SNL_TRY(check_arguments(f, args, n_tokens, diag));
+    return check_arguments(f, args, n_tokens, diag);
+}
+
+/* Fills `call`, whose place must not change, and the context that it points to. */
+static void prepare_call(const SnlCallable *c, SnlArena *arena, const SnlTensor *args, Call *call)
+{
+    const SnlFunc *f = c->func;
     size_t n = f->n_param + f->n_result;
-    SnlrtArg *memory = SNL_NEW_ARRAY(arena, SnlrtArg, n), *ctx_args = SNL_NEW_ARRAY(arena, SnlrtArg, n);
+    call->memory = SNL_NEW_ARRAY(arena, SnlrtArg, n);
     for (size_t i = 0; i < f->n_param; i++) {
         if (args[i].type->dtype == SNL_INDEX)
-            memory[i].index = (int64_t)args[i].at[0];
+            call->memory[i].index = (int64_t)args[i].at[0];
         else
-            memory[i].ptr = dense_from(&args[i], snl_type_elems(args[i].type, n_tokens));
+            call->memory[i].ptr = dense_from(&args[i], snl_type_elems(args[i].type, call->n_tokens));
     }
     for (size_t i = 0; i < f->n_result; i++)
-        memory[f->n_param + i].ptr = result_buffer(snl_type_elems(f->result[i], n_tokens));
-    SnlrtCtx ctx = {.weights = c->weights, .state = c->state, .work = c->work, .args = ctx_args,
-                    .n_tokens = n_tokens, .n_threads = 1};
-    void *ctx_address = &ctx;
-    void **values = SNL_NEW_ARRAY(arena, void *, 2 + n);
-    values[0] = &ctx_address;
-    values[1] = &n_tokens;
-    for (size_t i = 0; i < n; i++) values[2 + i] = &memory[i];
-    ffi_call(&c->cif, c->code, NULL, values);
+        call->memory[f->n_param + i].ptr = result_buffer(snl_type_elems(f->result[i], call->n_tokens));
+    *call->ctx = (SnlrtCtx){.weights = c->weights, .state = c->state, .work = c->work,
+                            .args = SNL_NEW_ARRAY(arena, SnlrtArg, n), .n_tokens = call->n_tokens,
+                            .n_threads = 1};
+    call->values = SNL_NEW_ARRAY(arena, void *, 2 + n);
+    call->values[0] = &call->ctx;
+    call->values[1] = &call->n_tokens;
+    for (size_t i = 0; i < n; i++) call->values[2 + i] = &call->memory[i];
+}
+
+static void free_call(const SnlFunc *f, Call *call)
+{
+    for (size_t i = 0; i < f->n_param + f->n_result; i++)
+        if (i >= f->n_param || f->param[i]->type->dtype != SNL_INDEX) free(call->memory[i].ptr);
+}
+
+SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
+                            int64_t n_tokens, SnlDiag *diag, SnlTensor *out_results)
+{
+    const SnlFunc *f = c->func;
+    SnlrtCtx ctx;
+    Call call = {.ctx = &ctx, .n_tokens = n_tokens};
+    SNL_TRY(check_call(f, args, n_tokens, diag));
+    prepare_call(c, arena, args, &call);
+    ffi_call(&c->cif, c->code, NULL, call.values);
     for (size_t i = 0; i < f->n_result; i++)
-        out_results[i] = tensor_from(arena, f->result[i], n_tokens, memory[f->n_param + i].ptr);
-    for (size_t i = 0; i < n; i++)
-        if (i >= f->n_param || args[i].type->dtype != SNL_INDEX) free(memory[i].ptr);
+        out_results[i] = tensor_from(arena, f->result[i], n_tokens, call.memory[f->n_param + i].ptr);
+    free_call(f, &call);
+    return SNL_OK;
+}
+
+/* ---- timing it ---------------------------------------------------------------------------------- */
+
+enum { WARM_CALLS = 3, MIN_CALLS = 7, MAX_CALLS = 2001 };
+static const double most_seconds = 0.5; /* for all calls, if MIN_CALLS allow it */
+
+/* What compiled code calls between stages finds it behind the context. */
+typedef struct Clock {
+    SnlrtCtx ctx;
+    double *stamp; /* [most] ends of stages */
+    size_t n, most;
+} Clock;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void stage_ends(SnlrtCtx *ctx, int64_t thread)
+{
+    (void)thread;
+    Clock *clock = (Clock *)ctx;
+    if (clock->n < clock->most) clock->stamp[clock->n++] = now();
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *at, int64_t n)
+{
+    qsort(at, (size_t)n, sizeof *at, compare_times);
+    return at[n / 2];
+}
+
+/* times[s * MAX_CALLS + k]: stage s of call k; row n_stages: the whole call. */
+static int64_t time_calls(SnlCallable *c, Call *call, Clock *clock, size_t n_stages, double *times)
+{
+    int64_t k = -WARM_CALLS;
+    for (double start = now(); k < MAX_CALLS; k++) {
+        clock->n = 0;
+        double begin = now(), last = begin;
+        ffi_call(&c->cif, c->code, NULL, call->values);
+        stage_ends(call->ctx, 0);
+        for (size_t s = 0; k >= 0 && s < n_stages; last = clock->stamp[s++])
+            times[s * MAX_CALLS + (size_t)k] = clock->stamp[s] - last;
+        if (k >= 0) times[n_stages * MAX_CALLS + (size_t)k] = clock->stamp[n_stages - 1] - begin;
+        if (k + 1 >= MIN_CALLS && now() - start > most_seconds) return k + 1;
+    }
+    return k;
+}
+
+SnlStatus snl_callable_time(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
+                            int64_t n_tokens, size_t n_stages, SnlDiag *diag, SnlStageTimes *out)
+{
+    SNL_TRY(check_call(c->func, args, n_tokens, diag));
+    Clock clock = {.stamp = SNL_NEW_ARRAY(arena, double, n_stages), .most = n_stages};
+    Call call = {.ctx = &clock.ctx, .n_tokens = n_tokens};
+    prepare_call(c, arena, args, &call);
+    StageHook *hook = stage_ends;
+    memcpy(&clock.ctx.barrier, &hook, sizeof hook); /* POSIX: a function pointer in a void * */
+    double *times = SNL_NEW_ARRAY(arena, double, (n_stages + 1) * MAX_CALLS);
+    out->n_calls = time_calls(c, &call, &clock, n_stages, times);
+    SNL_ASSERT(clock.n == n_stages);
+    out->seconds = SNL_NEW_ARRAY(arena, double, n_stages);
+    for (size_t s = 0; s < n_stages; s++)
+        out->seconds[s] = median(times + s * MAX_CALLS, out->n_calls);
+    out->whole = median(times + n_stages * MAX_CALLS, out->n_calls);
+    free_call(c->func, &call);
     return SNL_OK;
 }

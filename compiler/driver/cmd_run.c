@@ -9,6 +9,7 @@
 #include "compiler/driver/npy.h"
 #include "compiler/driver/pipeline.h"
 #include "compiler/driver/reproducer.h"
+#include "compiler/driver/stages.h"
 #include "ir/base/checked.h"
 
 #include <inttypes.h>
@@ -16,7 +17,7 @@
 #include <string.h>
 
 enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_HEAD, OPT_KV, OPT_BLOCK,
-       OPT_LIMIT, OPT_CPU };
+       OPT_LIMIT, OPT_CPU, OPT_BENCH, OPT_STAGE };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What:", 1},
@@ -27,6 +28,10 @@ static const struct argp_option options[] = {
      "Largest error allowed, relative to the largest element (default: by weight format, "
      "1e-5 for f32)",
      1},
+    {"bench", OPT_BENCH, NULL, 0,
+     "Call the compiled function for half a second on one thread and print for each of its stages the "
+     "time (medians), the weights and caches it reads, its FLOPs, GB/s and GFLOP/s", 1},
+    {"stage", OPT_STAGE, "N", 0, "With --bench: print stage N alone", 1},
     {NULL, 0, NULL, 0, "Arguments:", 2},
     {"tokens", 't', "T", 0, "Tokens of the call (default: as the .npy files say, or 1)", 2},
     {"seed", OPT_SEED, "N", 0, "Seed of random tensors (default 1)", 2},
@@ -54,10 +59,13 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
     "Call function FUNC of the IR text in FILE.\v"
+    "What `snlpc compile --emit ir` writes is taken as well: of a function that is scheduled already, "
+    "as forward.decode, the code is made as it stands, without passes.\n\n"
     "Each ARG belongs to a value parameter, by position or as NAME=ARG: random (the default), a .npy "
     "file, or a whole number for an index (default 0).\n\n"
     "Examples:\n"
     "  snlpc run tiny.snl forward --compare --tokens 5 --random-weights 7\n"
+    "  snlpc run tiny.snl forward pos=100 --bench --weights q8_0\n"
     "  snlpc run tiny.snl forward --eval tokens=ids.npy pos=0 -o logits\n"
     "  snlpc run kernels.snl linear_odd --compare --weights bf16 --block 16 --tokens 9";
 
@@ -65,7 +73,8 @@ typedef struct Run {
     const char *path, *func, *out_prefix;
     char **arg;
     size_t n_arg;
-    bool eval, compare, random;
+    bool eval, compare, random, bench;
+    int64_t stage; /* -1: all */
     uint64_t weight_seed, seed;
     int64_t tokens, block, repeat;
     double limit; /* 0: by format */
@@ -107,6 +116,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT: state->child_inputs[0] = &run->pipeline; return 0;
     case OPT_EVAL: run->eval = true; return 0;
     case OPT_COMPARE: run->compare = true; return 0;
+    case OPT_BENCH: run->bench = true; return 0;
+    case OPT_STAGE: run->stage = snl_arg_int(state, "--stage", arg, 0, 1 << 30); return 0;
     case OPT_LIMIT: run->limit = parse_limit(state, arg); return 0;
     case 't': run->tokens = snl_arg_int(state, "--tokens", arg, 1, 1 << 20); return 0;
     case OPT_SEED: run->seed = (uint64_t)snl_arg_int(state, "--seed", arg, 0, INT64_MAX); return 0;
@@ -131,6 +142,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG: add_argument(run, arg, state); return 0;
     case ARGP_KEY_END:
         if (!run->func) argp_error(state, "wanted FILE and FUNC");
+        if (run->bench && (run->eval || run->compare))
+            argp_error(state, "--bench excludes --eval and --compare");
+        if (run->stage >= 0 && !run->bench) argp_error(state, "--stage needs --bench");
         if (run->eval && run->compare) argp_error(state, "--eval and --compare exclude each other");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -147,6 +161,7 @@ typedef struct Session {
     const SnlFunc *func;          /* of the original */
     int64_t tokens;
     SnlEval *eval;
+    SnlFunc *scheduled; /* of the compiled */
     SnlCallable *callable;
     SnlArgument *argument;
 } Session;
@@ -226,11 +241,15 @@ static SnlStatus prepare_eval(Session *s)
     return SNL_OK;
 }
 
-static SnlStatus prepare_code(Session *s)
+static bool is_scheduled(const SnlFunc *func)
+{
+    return snl_attr_find(&func->attrs, "stages") != NULL;
+}
+
+/* Passes that make a scheduled function of `func`, found under its new name. */
+static SnlStatus schedule(Session *s, SnlFunc **func)
 {
     const Run *run = s->run;
-    SnlFunc *func;
-    SNL_TRY(open_func(s, &s->compiled, &func));
     SnlModule *m = s->compiled.module;
     bool prefill = s->tokens > 1 || run->block;
     const char *text = pipeline_text(s);
@@ -238,12 +257,20 @@ static SnlStatus prepare_code(Session *s)
     SnlPipelineOptions passes = run->pipeline.options;
     passes.source = s->compiled.source;
     SNL_TRY(snl_pipeline_run(m, text, &passes, s->diag));
-    SNL_TRY(find_func(s, m,
-                      snl_arena_printf(s->arena, "%s.%s", run->func,
-                                       prefill ? "prefill" : "decode"),
-                      &func));
-    return snl_callable_create(s->arena, m, func, s->compiled.source, &run->target, s->diag,
-                               &s->callable);
+    return find_func(s, m,
+                     snl_arena_printf(s->arena, "%s.%s", run->func,
+                                      prefill ? "prefill" : "decode"),
+                     func);
+}
+
+static SnlStatus prepare_code(Session *s)
+{
+    SnlTargetOptions target = s->run->target;
+    target.hook_stages = s->run->bench;
+    SNL_TRY(open_func(s, &s->compiled, &s->scheduled));
+    if (!is_scheduled(s->scheduled)) SNL_TRY(schedule(s, &s->scheduled));
+    return snl_callable_create(s->arena, s->compiled.module, s->scheduled, s->compiled.source,
+                               &target, s->diag, &s->callable);
 }
 
 /* ---- results ------------------------------------------------------------------------------------ */
@@ -316,6 +343,43 @@ static SnlStatus one_call(Session *s, SnlArena *scratch, int64_t call)
     return status;
 }
 
+/* ---- timing ------------------------------------------------------------------------------------- */
+
+/* The first index parameter is the position that attention starts from. */
+static int64_t position_of(const Session *s, const SnlTensor *args)
+{
+    for (size_t i = 0; i < s->func->n_param; i++)
+        if (args[i].type->dtype == SNL_INDEX) return (int64_t)args[i].at[0];
+    return 0;
+}
+
+static SnlStatus check_stage(const Session *s, const SnlStageTable *table)
+{
+    for (size_t i = 0; i < table->n; i++)
+        if (s->run->stage < 0 || table->at[i].stage == s->run->stage) return SNL_OK;
+    return snl_error_at(s->diag, SNL_E_USAGE, "--stage",
+                        "found %" PRId64 ", wanted 0 to %" PRId64 ", the last of '@%s'",
+                        s->run->stage, table->at[table->n - 1].stage, s->scheduled->name);
+}
+
+static SnlStatus bench(Session *s)
+{
+    SnlTensor *args = SNL_NEW_ARRAY(s->arena, SnlTensor, s->func->n_param);
+    SnlPayload payload;
+    SnlStageTimes times;
+    SNL_TRY(snl_arguments_make(s->arena, s->func, s->argument, s->tokens, s->run->seed, 0, s->diag,
+                               args));
+    SNL_TRY(snl_payload_plan(s->arena, s->compiled.module, &s->scheduled, 1, s->diag, &payload));
+    SnlStageTable table = snl_stage_table(s->arena, s->scheduled, &payload, s->tokens,
+                                          position_of(s, args));
+    SNL_TRY(check_stage(s, &table));
+    SNL_TRY(snl_callable_time(s->callable, s->arena, args, s->tokens, table.n, s->diag, &times));
+    printf("@%s, T = %" PRId64 ": one thread, medians of %" PRId64 " calls in a row (what fits stays in "
+           "the CPU's caches)\n", s->scheduled->name, s->tokens, times.n_calls);
+    snl_stages_print(stdout, &table, &times, s->run->stage);
+    return SNL_OK;
+}
+
 static SnlStatus run_session(Session *s)
 {
     const Run *run = s->run;
@@ -327,6 +391,7 @@ static SnlStatus run_session(Session *s)
     SNL_TRY(snl_arguments_tokens(func, s->argument, run->tokens, s->diag, &s->tokens));
     if (run->eval || run->compare) SNL_TRY(prepare_eval(s));
     if (!run->eval) SNL_TRY(prepare_code(s));
+    if (run->bench) return bench(s);
     SnlStatus status = SNL_OK;
     for (int64_t call = 0; call < run->repeat && status == SNL_OK; call++) {
         SnlArena *scratch = snl_arena_create();
@@ -341,7 +406,7 @@ SnlStatus snl_cmd_run(int argc, char **argv)
     static const struct argp_child children[] = {{&snl_pipeline_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options, parse_option, "FILE FUNC [ARG...]", doc, children,
                                      NULL, NULL};
-    Run run = {.seed = 1, .repeat = 1, .pipeline = snl_pipeline_args_init(), .argv = argv};
+    Run run = {.stage = -1, .seed = 1, .repeat = 1, .pipeline = snl_pipeline_args_init(), .argv = argv};
     argp_parse(&argp, argc, argv, 0, NULL, &run);
     run.target.verify = true;
     SnlDiag *diag = snl_diag_create(stderr, 0);

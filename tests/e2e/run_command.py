@@ -2,11 +2,12 @@
 """`snlpc run`: signatures of every kind through libffi, the evaluator, comparisons, .npy in and out, and
 what it refuses. (That kernels are right is tests of their own; here the way to call them is tested.)"""
 import pathlib
+import re
 import struct
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from program import SCRATCH, SNLPC, check, main, numbers, raw_numbers, run  # noqa: E402
+from program import DATA, SCRATCH, SNLPC, check, main, numbers, raw_numbers, run  # noqa: E402
 
 IR = """module @signatures
 
@@ -145,6 +146,54 @@ def errors_beyond_the_limit_fail():
     check(b"error[E0701]" in done.stderr and b"FAILED" in done.stdout, done.stderr)
 
 
+BENCH_ROW = re.compile(r"^ +(\d*) +([\d.]+) +([\d.]+) % +(\S+ \S+) +(\S+ \S+) +([\d.]+) +([\d.]+) +([\d.]+)  (.*)$",
+                       re.M)
+
+
+def stages_are_timed():
+    """Rows of bytes and FLOPs as they follow from the shapes; times are only asked to be there."""
+    out = snl_run("six", "--bench").stdout.decode()
+    check(out.startswith("@six.decode, T = 1: one thread, medians of "), out)
+    rows = BENCH_ROW.findall(out)
+    check(rows and rows[-1][0] == "" and rows[-1][-1] == "all", out)
+    model = SCRATCH / "timed.snl"
+    model.write_text("""module @timed
+weight @a : f32[640, 320] = source "m" "a"
+weight @b : f32[160, 640] = source "m" "b"
+func @f(%x: f32[T, 320]) -> f32[T, 160] {
+  %u = linear %x, @a : f32[T, 640]
+  %y = linear %u, @b : f32[T, 160]
+  return %y
+}
+""")
+    words = [SNLPC, "run", model, "f", "--random-weights", "1"]
+    first, second, whole = BENCH_ROW.findall(run([*words, "--bench"]).stdout.decode())
+    check(first[3:6] == ("800.0 KiB", "0 bytes", "0.410") and first[-1] == "linear 640x320 f32", str(first))
+    check(second[3:6] == ("400.0 KiB", "0 bytes", "0.205") and second[-1] == "linear 160x640 f32", str(second))
+    check(whole[3:6] == ("1.2 MiB", "0 bytes", "0.614"), str(whole))
+    prefill = BENCH_ROW.findall(run([*words, "--bench", "-t", "10"]).stdout.decode())
+    check(prefill[-1][5] == "6.144", str(prefill))
+    only = BENCH_ROW.findall(run([*words, "--bench", "--stage", "1"]).stdout.decode())
+    check(len(only) == 1 and only[0][0] == "1" and only[0][-1] == second[-1], str(only))
+    for options, message in (("--stage", "1"), b"--stage needs --bench"), (("--bench", "--eval"), b"--bench excludes"), \
+            (("--bench", "--compare"), b"--bench excludes"), (("--bench", "--stage", "2"), b"found 2, wanted 0 to 1"):
+        check(message in run([*words, *options], code=2).stderr, str(options))
+
+
+def scheduled_functions_run_as_they_are():
+    """What `compile --emit ir` writes: one function of it, without passes."""
+    path = SCRATCH / "scheduled.snl"
+    path.write_bytes(run([SNLPC, "compile", DATA / "llama", "--emit", "ir"]).stdout)
+    words = [SNLPC, "run", path, "--random-weights", "1"]
+    out = run([*words, "forward.decode", "--compare", "--repeat", "3"]).stdout
+    check(b"call 2 result 0" in out and b"FAILED" not in out, out)
+    run([*words, "forward.prefill", "--compare", "-t", "64"])
+    done = run([*words, "forward.decode", "-t", "2"], code=1)
+    check(b"is compiled for 1 to 1 tokens, called with 2" in done.stderr, done.stderr)
+    rows = BENCH_ROW.findall(run([*words, "forward.decode", "--bench", "pos=20"]).stdout.decode())
+    check(len(rows) == 8 and rows[1][4] != "0 bytes", str(rows))
+
+
 def bad_calls_are_refused():
     rows = [
         (["nope"], 1, "no function '@nope'"),
@@ -174,4 +223,5 @@ def bad_calls_are_refused():
 
 main([(func, compiled_equals_evaluated, func) for func in FUNCS]
      + [seeds_and_calls_differ, files_in_and_out, positions_are_arguments,
-        formats_are_rounded_on_both_sides, errors_beyond_the_limit_fail, bad_calls_are_refused])
+        formats_are_rounded_on_both_sides, stages_are_timed,
+        scheduled_functions_run_as_they_are, errors_beyond_the_limit_fail, bad_calls_are_refused])
