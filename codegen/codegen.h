@@ -32,7 +32,7 @@ typedef struct SnlTargetOptions {
 typedef struct SnlGraphSpec {
     const char *name, *plan, *exactness;
     const SnlFunc *decode, *prefill;
-    int64_t state_bytes, layer_evals, steps, flags; /* as SnlrtGraph's */
+    int64_t state_bytes, layer_evals, steps, decode_waiting, flags; /* as SnlrtGraph's */
 } SnlGraphSpec;
 
 typedef struct SnlOutputSpec {

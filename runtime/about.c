@@ -38,6 +38,8 @@ static void print_graph_text(FILE *out, const SnlrtGraph *g, bool is_default)
             g->flags & SNLRT_GRAPH_PROMPT ? ", through a function of their own" : "");
     fprintf(out, "  barriers:  %" PRId64 " per decoded token, %" PRId64 " per prefill block\n",
             g->decode_barriers, g->prefill_barriers);
+    fprintf(out, "  waiting:   %.1f %% of a token's time at barriers (modelled, two threads)\n",
+            0.1 * (double)g->decode_waiting);
 }
 
 /* Of the code that runs; "" when the program has no levels. */
@@ -92,9 +94,10 @@ static void print_graph_json(FILE *out, const SnlrtGraph *g)
             "\"prefill_block\": %" PRId64 ", \"shared_bytes\": %" PRId64
             ", \"private_bytes\": %" PRId64 ", \"state_bytes\": %" PRId64
             ", \"decode_barriers\": %" PRId64 ", \"prefill_barriers\": %" PRId64
-            ", \"layer_evals\": %" PRId64 ", \"steps\": %" PRId64 ", \"prompt_function\": %s}",
+            ", \"layer_evals\": %" PRId64 ", \"steps\": %" PRId64
+            ", \"decode_waiting\": %.3f, \"prompt_function\": %s}",
             g->prefill_block, g->shared_bytes, g->private_bytes, g->state_bytes, g->decode_barriers,
-            g->prefill_barriers, g->layer_evals, g->steps,
+            g->prefill_barriers, g->layer_evals, g->steps, 0.001 * (double)g->decode_waiting,
             g->flags & SNLRT_GRAPH_PROMPT ? "true" : "false");
 }
 

@@ -108,7 +108,12 @@ static SnlStatus describe_graphs(SnlCompilation *c)
         SNL_TRY(find_scheduled(c, func, "prefill", &funcs[2 * i + 1]));
         describe_graph(c, i, funcs[2 * i], funcs[2 * i + 1]);
     }
-    return snl_payload_plan(c->arena, c->model.module, funcs, 2 * n, c->diag, &c->payload);
+    SNL_TRY(snl_payload_plan(c->arena, c->model.module, funcs, 2 * n, c->diag, &c->payload));
+    for (size_t i = 0; i < n; i++) {
+        SnlStepCost cost = snl_step_cost(funcs[2 * i], &c->payload, SNL_MODEL_THREADS);
+        c->graphs[i].decode_waiting = snl_cost_waiting_permille(&cost);
+    }
+    return SNL_OK;
 }
 
 /* ---- memory of caches
@@ -175,7 +180,7 @@ bool snl_sequential_cost(const SnlCompileOptions *options, SnlStepCost *out)
     SnlCompilation c = {
         .options = &plain, .arena = snl_arena_create(), .diag = snl_diag_create(NULL, 0)};
     bool good = snl_compilation_rewrite(&c) == SNL_OK && describe_graphs(&c) == SNL_OK;
-    if (good) *out = snl_step_cost(c.graphs[0].decode, &c.payload, 2);
+    if (good) *out = snl_step_cost(c.graphs[0].decode, &c.payload, SNL_MODEL_THREADS);
     snl_emergency_set_reproducer(NULL); /* its text dies with the arena */
     snl_compilation_close(&c);
     snl_diag_destroy(c.diag);

@@ -183,3 +183,17 @@ double snl_cost_seconds(const SnlCostModel *model, const SnlStepCost *cost)
     return cost->longest * (double)cost->threads / model->bytes_per_second +
            (double)cost->barriers * model->barrier_seconds;
 }
+
+double snl_cost_waiting(const SnlCostModel *model, const SnlStepCost *cost)
+{
+    double bytes = cost->longest * (double)cost->threads;
+    double idle = bytes - bytes / (1.0 + cost->imbalance);
+    return idle / model->bytes_per_second + (double)cost->barriers * model->barrier_seconds;
+}
+
+int64_t snl_cost_waiting_permille(const SnlStepCost *cost)
+{
+    SnlCostModel model = snl_cost_model(cost->weight_bytes + cost->cache_bytes / 2);
+    double seconds = snl_cost_seconds(&model, cost);
+    return seconds > 0 ? (int64_t)(1000.0 * snl_cost_waiting(&model, cost) / seconds + 0.5) : 0;
+}

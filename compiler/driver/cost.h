@@ -36,6 +36,7 @@ int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n);
 
 /* Seconds of one token, caches half full: bytes over bandwidth, plus barriers. The numbers are
  * those of the machine on which snlpc's own measurements are made (cost.c), two threads. */
+enum { SNL_MODEL_THREADS = 2 };
 typedef struct SnlCostModel {
     double barrier_seconds;
     double bytes_per_second; /* of the memory level where weights and caches live */
@@ -44,5 +45,9 @@ typedef struct SnlCostModel {
 /* `resident`: bytes that every token walks through. */
 SnlCostModel snl_cost_model(int64_t resident);
 double snl_cost_seconds(const SnlCostModel *model, const SnlStepCost *cost);
+/* Of these, what threads spend at barriers: the meeting itself, and waiting for the slowest. */
+double snl_cost_waiting(const SnlCostModel *model, const SnlStepCost *cost);
+/* The same as a share of the token's time, in 1/1000, by the model for what the function reads. */
+int64_t snl_cost_waiting_permille(const SnlStepCost *cost);
 
 #endif

@@ -7,8 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MODEL_THREADS = 2 }; /* the cost model's */
-
 /* ---- texts
  * ---------------------------------------------------------------------------------------- */
 
@@ -149,8 +147,10 @@ static void print_step(const Printer *p, const SnlGraphSpec *graph, const SnlSte
     if (p->has_sequential && p->sequential.barriers != cost->barriers)
         fprintf(p->out, " (sequential: %" PRId64 ")", p->sequential.barriers);
     fprintf(p->out,
-            ", imbalance %.1f %% on %d threads; %" PRId64 " per prefill block of %" PRId64 "\n",
-            100.0 * cost->imbalance, (int)MODEL_THREADS, stages > 0 ? stages - 1 : 0, block);
+            ", imbalance %.1f %% on %d threads, waiting %.1f %% of a token's modelled time; "
+            "%" PRId64 " per prefill block of %" PRId64 "\n",
+            100.0 * cost->imbalance, (int)SNL_MODEL_THREADS,
+            0.1 * (double)snl_cost_waiting_permille(cost), stages > 0 ? stages - 1 : 0, block);
     fprintf(p->out,
             "    per token %s of weights, up to %s of caches; %.2f MFLOP, up to %.2f more in "
             "attention\n",
@@ -187,7 +187,7 @@ static void print_mode(const Printer *p, size_t i)
 {
     const SnlGraphSpec *graph = &p->c->graphs[i];
     const SnlFunc *both[] = {graph->decode, graph->prefill};
-    SnlStepCost cost = snl_step_cost(graph->decode, &p->c->payload, MODEL_THREADS);
+    SnlStepCost cost = snl_step_cost(graph->decode, &p->c->payload, SNL_MODEL_THREADS);
     fprintf(p->out, "  mode %s%s: plan %s\n    function %s\n", graph->name,
             i == 0 && p->c->modes.list.n > 1 ? " (default)" : "", graph->plan, graph->exactness);
     print_counts(p, i);
@@ -206,7 +206,7 @@ static void find_sequential(Printer *p)
     p->has_sequential = p->s->sequential != NULL;
     for (size_t i = 0; i < p->c->modes.list.n && !p->has_sequential; i++) {
         if (p->c->modes.list.at[i].plan.windows.n || p->c->options->pipeline.text) continue;
-        p->sequential = snl_step_cost(p->c->graphs[i].decode, &p->c->payload, MODEL_THREADS);
+        p->sequential = snl_step_cost(p->c->graphs[i].decode, &p->c->payload, SNL_MODEL_THREADS);
         p->has_sequential = true;
     }
 }

@@ -118,7 +118,7 @@ def the_summary_says_what_it_costs():
     text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--plan", "n12  K2"]).stderr.decode()
     for part in ("mode snlp: plan n12 K2 h0", "approximate(newton n=12 K=2)", "6 one after the other",
                  "(sequential: 16)", "27 layer evaluations per token (1.69 x sequential)", "caches   ",
-                 "27 of 64.0 KiB", "barriers ", "per decoded token (sequential: ", "imbalance",
+                 "27 of 64.0 KiB", "barriers ", "per decoded token (sequential: ", "imbalance", "of a token's modelled time",
                  "of weights", "MFLOP", "modelled loses", "(not measured:"):
         check(part in text, f"no '{part}' in:\n{text}")
     text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--plan", "n8 4xF2 K1", "--modes", "snlp,seq"]).stderr.decode()

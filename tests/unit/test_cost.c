@@ -88,6 +88,9 @@ static void a_step_is_counted(void **state)
      * bytes); stage 2: both do everything. */
     double longest = 1536.0 * 2 / 3 + 512 + 1024, total = 1536.0 + 512 + 2048;
     assert_close(cost.longest, longest, 1e-9, 0);
+    SnlCostModel model = {.barrier_seconds = 100, .bytes_per_second = 2};
+    assert_close(snl_cost_seconds(&model, &cost), longest + 200, 1e-9, 0);
+    assert_close(snl_cost_waiting(&model, &cost), longest - total / 2 + 200, 1e-9, 0);
     assert_close(cost.imbalance, longest * 2 / total - 1, 1e-12, 0);
     SnlStepCost alone = snl_step_cost(f, &payload, 1);
     assert_close(alone.imbalance, 0, 1e-12, 0);
