@@ -5,8 +5,9 @@
 
 #include "codegen/cache.h"
 
-/* A query's numbers beside its row: 16 partial sums of its weights, then these. */
-enum { SNL_FLASH_MAX = 64, SNL_FLASH_FACTOR = 68 };
+/* Bytes beside the rows: 16 partial sums of a query's weights; for a register tile the maxima of up
+ * to 16 queries, and behind them the factors for what was there before a block. */
+enum { SNL_FLASH_SUMS = 64, SNL_FLASH_TOPS = 128, SNL_FLASH_FACTORS = 64 };
 
 typedef struct SnlFlash {
     SnlGen *g;
@@ -15,7 +16,7 @@ typedef struct SnlFlash {
     int64_t window;       /* -1: none */
     int queries;          /* of a register tile */
     LLVMValueRef q, out;  /* packed rows of `width`: scaled queries, sums of weighted values */
-    LLVMValueRef stats, scores;
+    LLVMValueRef sums, tops, scores;
 } SnlFlash;
 
 /* What the queries see of a segment's positions: those of the tile's first row [lo, hi), each later

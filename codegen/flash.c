@@ -9,16 +9,19 @@ typedef struct Segment {
     const SnlFlash *f;
     SnlGen *g;
     SnlCache cache;
-    LLVMValueRef q, out, stats, scores, lo, hi, cap, tiles;
+    LLVMValueRef q, out, sums, tops, scores, lo, hi, cap, tiles;
     /* The register tile at hand: its first query; positions [begin, end) of the block that one of
      * its queries sees, begin in steps of 16; panels that hold them. */
-    LLVMValueRef first, begin, end, panels;
+    LLVMValueRef first, tile_tops, begin, end, panels;
 } Segment;
 
-static LLVMValueRef query_stats(const Segment *s, LLVMValueRef i)
+static LLVMValueRef query_sums(const Segment *s, LLVMValueRef i)
 {
-    LLVMValueRef at = snl_offset(s->g, s->stats, s->first, SNL_ATTENTION_STATS);
-    return snl_offset(s->g, at, i, SNL_ATTENTION_STATS);
+    return snl_offset(s->g, s->sums, snl_add(s->g, s->first, i), SNL_FLASH_SUMS);
+}
+static LLVMValueRef tile_factors(const Segment *s)
+{
+    return snl_offset_const(s->g, s->tile_tops, SNL_FLASH_FACTORS);
 }
 static LLVMValueRef query_scores(const Segment *s, LLVMValueRef i)
 {
@@ -130,7 +133,7 @@ static LLVMValueRef lanes_inside(SnlGen *g, LLVMValueRef from, LLVMValueRef coun
     return LLVMBuildICmp(g->b, LLVMIntULT, at, n, "");
 }
 
-static void mask_query(const Segment *s, LLVMValueRef i)
+static void mask_query(const Segment *s, LLVMValueRef i, LLVMValueRef first_panel)
 {
     SnlGen *g = s->g;
     LLVMValueRef row = row_of(s, i), zero = snl_i64(g, 0);
@@ -138,7 +141,7 @@ static void mask_query(const Segment *s, LLVMValueRef i)
     LLVMValueRef count = snl_max(g, snl_sub(g, seen_to(s, row), from), zero);
     from = snl_sub(g, from, s->begin);
     SnlLoop p;
-    snl_loop_begin(g, &p, zero, s->panels, 1, 0, NULL);
+    snl_loop_begin(g, &p, first_panel, s->panels, 1, 0, NULL);
     LLVMValueRef at = snl_offset(g, query_scores(s, i), p.i, SNL_LANES * 4);
     LLVMValueRef ahead = snl_sub(g, from, snl_mul(g, p.i, snl_i64(g, SNL_LANES)));
     LLVMValueRef score = LLVMBuildSelect(g->b, lanes_inside(g, ahead, count),
@@ -160,11 +163,14 @@ static void mask_edges(const Segment *s)
         LLVMValueRef below = LLVMBuildICmp(g->b, LLVMIntSLT, s->begin, seen_from(s, last), "");
         edge = LLVMBuildOr(g->b, edge, below, "");
     }
+    /* Without a window all queries see what lies before the first one's end. */
+    LLVMValueRef whole = snl_max(g, snl_sub(g, first_end, s->begin), snl_i64(g, 0));
+    LLVMValueRef from = s->f->window < 0 ? snl_div_const(g, whole, SNL_LANES) : snl_i64(g, 0);
     SnlIf masked;
     SnlLoop i;
     snl_if_begin(g, &masked, edge);
     snl_loop_begin(g, &i, snl_i64(g, 0), snl_i64(g, s->f->queries), 1, 0, NULL);
-    mask_query(s, i.i);
+    mask_query(s, i.i, from);
     snl_loop_end(g, &i, NULL);
     snl_if_end(g, &masked);
 }
@@ -183,33 +189,61 @@ static LLVMValueRef block_max(const Segment *s, LLVMValueRef row)
     return snl_reduce_max(g, p.carried[0], SNL_LANES);
 }
 
-/* Scores to weights; maximum, sum, and the factor for what was there before. */
+/* The block's maximum of every query, one to a lane. Those of a few stay in registers: stores that
+ * a wider load follows are slow. */
+static LLVMValueRef block_tops(const Segment *s)
+{
+    enum { FEW = 4 };
+    SnlGen *g = s->g;
+    LLVMValueRef found = tile_factors(s), tops = snl_splat_f32(g, 0.0, SNL_LANES);
+    if (s->f->queries <= FEW) {
+        for (int i = 0; i < s->f->queries; i++)
+            tops = LLVMBuildInsertElement(g->b, tops,
+                                          block_max(s, query_scores(s, snl_i64(g, i))),
+                                          LLVMConstInt(g->i32, (unsigned)i, 0), "");
+        return tops;
+    }
+    SnlLoop i;
+    snl_loop_begin(g, &i, snl_i64(g, 0), snl_i64(g, s->f->queries), 1, 0, NULL);
+    snl_store(g, block_max(s, query_scores(s, i.i)), snl_offset(g, found, i.i, 4));
+    snl_loop_end(g, &i, NULL);
+    return snl_load(g, found, SNL_LANES);
+}
+
+/* For all queries at once: the maxima so far, and the factors by which what was there before
+ * shrinks. */
+static void raise_tops(const Segment *s)
+{
+    SnlGen *g = s->g;
+    LLVMValueRef old = snl_load(g, s->tile_tops, SNL_LANES);
+    LLVMValueRef top = snl_fmax(g, block_tops(s), old);
+    snl_store(g, top, s->tile_tops);
+    snl_store(g, snl_exp_down(g, snl_fsub(g, old, top), SNL_LANES), tile_factors(s));
+}
+
+/* Scores to weights; their sum. */
 static void weigh_query(const Segment *s, LLVMValueRef i)
 {
     SnlGen *g = s->g;
-    LLVMValueRef row = query_scores(s, i), stats = query_stats(s, i);
-    LLVMValueRef max_at = snl_offset_const(g, stats, SNL_FLASH_MAX);
-    LLVMValueRef old = snl_load(g, max_at, 1), max = snl_fmax(g, block_max(s, row), old);
-    LLVMValueRef factor = snl_exp(g, snl_fsub(g, old, max), 1);
-    snl_store(g, max, max_at);
-    snl_store(g, factor, snl_offset_const(g, stats, SNL_FLASH_FACTOR));
-    LLVMValueRef sum =
-        snl_fmul(g, snl_load(g, stats, SNL_LANES), snl_splat(g, factor, SNL_LANES));
+    LLVMValueRef row = query_scores(s, i), sums = query_sums(s, i);
+    LLVMValueRef top = snl_splat(g, snl_load(g, snl_offset(g, s->tile_tops, i, 4), 1), SNL_LANES);
+    LLVMValueRef factor = snl_load(g, snl_offset(g, tile_factors(s), i, 4), 1);
+    LLVMValueRef sum = snl_fmul(g, snl_load(g, sums, SNL_LANES), snl_splat(g, factor, SNL_LANES));
     SnlLoop p;
     snl_loop_begin(g, &p, snl_i64(g, 0), s->panels, 1, 1, &sum);
     LLVMValueRef at = snl_offset(g, row, p.i, SNL_LANES * 4);
-    LLVMValueRef score = snl_load(g, at, SNL_LANES);
-    LLVMValueRef e = snl_exp(g, snl_fsub(g, score, snl_splat(g, max, SNL_LANES)), SNL_LANES);
+    LLVMValueRef e = snl_exp_down(g, snl_fsub(g, snl_load(g, at, SNL_LANES), top), SNL_LANES);
     snl_store(g, e, at);
     sum = snl_fadd(g, p.carried[0], e);
     snl_loop_end(g, &p, &sum);
-    snl_store(g, p.carried[0], stats);
+    snl_store(g, p.carried[0], sums);
 }
 
 static void all_weights(const Segment *s)
 {
     SnlGen *g = s->g;
     SnlLoop i;
+    raise_tops(s);
     snl_loop_begin(g, &i, snl_i64(g, 0), snl_i64(g, s->f->queries), 1, 0, NULL);
     weigh_query(s, i.i);
     snl_loop_end(g, &i, NULL);
@@ -259,8 +293,7 @@ static void load_results(const Segment *s, const Columns *c, LLVMValueRef *sum)
 {
     SnlGen *g = s->g;
     for (int i = 0; i < s->f->queries; i++) {
-        LLVMValueRef stats = query_stats(s, snl_i64(g, i));
-        LLVMValueRef factor = snl_load(g, snl_offset_const(g, stats, SNL_FLASH_FACTOR), 1);
+        LLVMValueRef factor = snl_load(g, snl_offset_const(g, tile_factors(s), i * 4), 1);
         for (int k = 0; k < c->chunks; k++) {
             LLVMValueRef *at = &sum[(i * c->chunks + k) * c->ways];
             LLVMValueRef before = snl_load(g, result_at(s, c, i, k), c->lanes);
@@ -328,6 +361,7 @@ static void register_tile(Segment *s, LLVMValueRef tile, LLVMValueRef block)
 {
     SnlGen *g = s->g;
     s->first = snl_mul(g, tile, snl_i64(g, s->f->queries));
+    s->tile_tops = snl_offset(g, s->tops, tile, SNL_FLASH_TOPS);
     LLVMValueRef last = row_of(s, snl_i64(g, s->f->queries - 1));
     s->end = snl_min(g, snl_add(g, block, snl_i64(g, SNL_ATTENTION_BLOCK)), seen_to(s, last));
     s->begin = block;
@@ -346,7 +380,7 @@ static void register_tile(Segment *s, LLVMValueRef tile, LLVMValueRef block)
     snl_if_end(g, &any);
 }
 
-/* Parameters: q, out, stats, scores, head; lo, hi, cap, tiles. */
+/* Parameters: q, out, sums, tops, scores, head; lo, hi, cap, tiles. */
 static void segment_body(const SnlFlash *f, const SnlCache *cache)
 {
     SnlGen *g = f->g;
@@ -355,13 +389,14 @@ static void segment_body(const SnlFlash *f, const SnlCache *cache)
                  .cache = *cache,
                  .q = snl_param(g, 0),
                  .out = snl_param(g, 1),
-                 .stats = snl_param(g, 2),
-                 .scores = snl_param(g, 3),
-                 .lo = snl_param(g, 5),
-                 .hi = snl_param(g, 6),
-                 .cap = snl_param(g, 7),
-                 .tiles = snl_param(g, 8)};
-    s.cache.head = snl_param(g, 4);
+                 .sums = snl_param(g, 2),
+                 .tops = snl_param(g, 3),
+                 .scores = snl_param(g, 4),
+                 .lo = snl_param(g, 6),
+                 .hi = snl_param(g, 7),
+                 .cap = snl_param(g, 8),
+                 .tiles = snl_param(g, 9)};
+    s.cache.head = snl_param(g, 5);
     LLVMValueRef zero = snl_i64(g, 0);
     LLVMValueRef from = f->window < 0 ? zero : panel_start(g, seen_from(&s, zero));
     SnlLoop block, tile;
@@ -381,12 +416,12 @@ void snl_flash_segment(const SnlFlash *f, const SnlCache *cache, LLVMValueRef ti
                                   snl_dtype_info[cache->dtype].text, (long long)f->width,
                                   (long long)f->group, (long long)cache->padded,
                                   f->window < 0 ? "all" : "window", f->queries);
-    LLVMValueRef func = snl_kernel_begin(g, name, 5, 4, &fresh);
+    LLVMValueRef func = snl_kernel_begin(g, name, 6, 4, &fresh);
     if (fresh) {
         segment_body(f, cache);
         snl_kernel_end(g);
     }
-    LLVMValueRef args[] = {f->q,      f->out,    f->stats,   f->scores, cache->head,
-                           sight->lo, sight->hi, sight->cap, tiles};
-    snl_call(g, func, args, 9);
+    LLVMValueRef args[] = {f->q,        f->out,    f->sums,   f->tops,    f->scores,
+                           cache->head, sight->lo, sight->hi, sight->cap, tiles};
+    snl_call(g, func, args, 10);
 }

@@ -92,6 +92,7 @@ LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValu
 
 /* codegen/math.c: lane-wise functions, error bounds at their definitions. */
 LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes);
+LLVMValueRef snl_exp_down(SnlGen *g, LLVMValueRef x, int lanes); /* of x <= 0 */
 LLVMValueRef snl_sigmoid(SnlGen *g, LLVMValueRef x, int lanes);
 LLVMValueRef snl_tanh(SnlGen *g, LLVMValueRef x, int lanes);
 

@@ -44,10 +44,11 @@ static LLVMValueRef query_row(const Attention *a, LLVMValueRef base, int64_t str
 
 /* Queries in, scaled; results and sums at 0, maxima at the bottom. What rounds them up to whole
  * register tiles are copies of the last one, and nobody reads what comes of them. */
-static void pack_queries(const Attention *a, LLVMValueRef n, LLVMValueRef padded)
+static void pack_queries(const Attention *a, LLVMValueRef n, LLVMValueRef tiles)
 {
     SnlGen *g = a->g;
     const SnlFlash *f = &a->flash;
+    LLVMValueRef padded = snl_mul(g, tiles, snl_i64(g, f->queries));
     int lanes = snl_lanes_for(f->width);
     LLVMValueRef last = snl_sub(g, n, snl_i64(g, 1));
     SnlLoop i, j;
@@ -60,9 +61,11 @@ static void pack_queries(const Attention *a, LLVMValueRef n, LLVMValueRef padded
     snl_store(g, snl_fmul(g, x, snl_splat_f32(g, a->scale, lanes)), snl_offset(g, to, j.i, 4));
     snl_store(g, snl_splat_f32(g, 0.0, lanes), snl_offset(g, out, j.i, 4));
     snl_loop_end(g, &j, NULL);
-    LLVMValueRef stats = snl_offset(g, f->stats, i.i, SNL_ATTENTION_STATS);
-    snl_store(g, snl_splat_f32(g, 0.0, SNL_LANES), stats);
-    snl_store(g, snl_f32(g, -FLT_MAX), snl_offset_const(g, stats, SNL_FLASH_MAX));
+    snl_store(g, snl_splat_f32(g, 0.0, SNL_LANES), snl_offset(g, f->sums, i.i, SNL_FLASH_SUMS));
+    snl_loop_end(g, &i, NULL);
+    snl_loop_begin(g, &i, snl_i64(g, 0), tiles, 1, 0, NULL);
+    snl_store(g, snl_splat_f32(g, -FLT_MAX, SNL_LANES),
+              snl_offset(g, f->tops, i.i, SNL_FLASH_TOPS));
     snl_loop_end(g, &i, NULL);
 }
 
@@ -73,8 +76,8 @@ static void unpack_results(const Attention *a, LLVMValueRef n)
     int lanes = snl_lanes_for(f->width);
     SnlLoop i, j;
     snl_loop_begin(g, &i, snl_i64(g, 0), n, 1, 0, NULL);
-    LLVMValueRef stats = snl_offset(g, f->stats, i.i, SNL_ATTENTION_STATS);
-    LLVMValueRef sum = snl_reduce_add(g, snl_load(g, stats, SNL_LANES), SNL_LANES);
+    LLVMValueRef sums = snl_offset(g, f->sums, i.i, SNL_FLASH_SUMS);
+    LLVMValueRef sum = snl_reduce_add(g, snl_load(g, sums, SNL_LANES), SNL_LANES);
     LLVMValueRef inverse = snl_splat(g, snl_fdiv(g, snl_f32(g, 1.0), sum), lanes);
     LLVMValueRef from = snl_offset(g, f->out, i.i, f->width * 4);
     LLVMValueRef to = query_row(a, a->y, a->y_stride, i.i);
@@ -113,7 +116,7 @@ static void attention_tile(Attention *a)
     LLVMValueRef n = snl_mul(g, a->rows, snl_i64(g, f->group));
     LLVMValueRef tiles =
         snl_div_const(g, snl_add(g, n, snl_i64(g, f->queries - 1)), f->queries);
-    pack_queries(a, n, snl_mul(g, tiles, snl_i64(g, f->queries)));
+    pack_queries(a, n, tiles);
     LLVMValueRef end = snl_add(g, a->row, a->rows);
     LLVMValueRef cap = a->own_cache ? snl_add(g, a->pos, end) : a->pos;
     SnlSight cached = sight_of(a, a->pos, cap);
@@ -149,8 +152,9 @@ static void divide_scratch(Attention *a, int64_t queries)
     SnlFlash *f = &a->flash;
     f->q = snl_param(g, 5);
     f->out = snl_offset_const(g, f->q, queries * f->width * 4);
-    f->stats = snl_offset_const(g, f->out, queries * f->width * 4);
-    f->scores = snl_offset_const(g, f->stats, queries * SNL_ATTENTION_STATS);
+    f->sums = snl_offset_const(g, f->out, queries * f->width * 4);
+    f->tops = snl_offset_const(g, f->sums, queries * SNL_FLASH_SUMS);
+    f->scores = snl_offset_const(g, f->sums, queries * SNL_ATTENTION_STATS);
     a->own =
         snl_offset_const(g, f->scores, SNL_ATTENTION_QUERIES * SNL_ATTENTION_BLOCK * 4);
 }

@@ -32,6 +32,7 @@ static const Function functions[] = {
     {"exp", snl_exp, exp, -87.3, 88.7, 1.2e-7},
     {"sigmoid", snl_sigmoid, exact_sigmoid, -87.3, 88.7, 1.8e-7},
     {"tanh", snl_tanh, tanh, -20, 20, 5e-7},
+    {"exp_down", snl_exp_down, exp, -87.3, 0, 1.2e-7},
 };
 enum { N_FUNCTIONS = sizeof functions / sizeof functions[0], CHUNK = 1 << 14 };
 
@@ -183,12 +184,12 @@ static void test_bounds_baseline(void **state)
 static void test_edges(void **state)
 {
     Support *s = *state;
-    enum { EXP, SIGMOID, TANH };
+    enum { EXP, SIGMOID, TANH, EXP_DOWN };
     Library library = compile(s, NULL);
     const float inf = (float)INFINITY;
     float x[16] = {-inf, inf, -1e30f, 1e30f, -87.4f, 88.8f, -200, 200, (float)NAN, 1e-40f, -1e-40f},
-          y[3][16];
-    for (int i = 0; i < 3; i++) library.call[i][0](x, y[i], 16);
+          y[4][16];
+    for (int i = 0; i < 4; i++) library.call[i][0](x, y[i], 16);
     const float top = y[EXP][1];
     assert_true(isfinite(top) && top > 3e38f);
     assert_true(y[EXP][0] == 0 && y[EXP][2] == 0 && y[EXP][4] == 0 && y[EXP][6] == 0);
@@ -198,7 +199,9 @@ static void test_edges(void **state)
                 y[SIGMOID][7] == 1);
     assert_true(y[TANH][0] == -1 && y[TANH][1] == 1 && y[TANH][6] == -1 && y[TANH][7] == 1);
     assert_true(y[TANH][9] == x[9] && y[TANH][10] == x[10]);
-    for (int i = 0; i < 3; i++) assert_true(isnan(y[i][8]));
+    assert_true(y[EXP_DOWN][0] == 0 && y[EXP_DOWN][2] == 0 && y[EXP_DOWN][4] == 0);
+    assert_true(y[EXP_DOWN][10] == 1);
+    for (int i = 0; i < 4; i++) assert_true(isnan(y[i][8]));
     dlclose(library.handle);
 }
 
