@@ -39,6 +39,10 @@ SnlWeightSource *snl_random_source_create(SnlArena *arena, uint64_t seed);
  * to (seed, name). The same on every machine; |x| < 6. */
 void snl_random_normals(uint64_t seed, const char *name, int64_t first, int64_t n, float *out);
 
+/* "[2, 3]" into out[SNL_SHAPE_TEXT]. */
+enum { SNL_SHAPE_TEXT = 128 };
+void snl_shape_text(int rank, const int64_t *dim, char *out);
+
 int64_t snl_weight_rows(const SnlWeight *w);
 int64_t snl_weight_cols(const SnlWeight *w);
 

@@ -29,9 +29,9 @@ typedef struct Check {
     int nodes;
 } Check;
 
-static void format_shape(int rank, const int64_t *dim, char *out, size_t n)
+void snl_shape_text(int rank, const int64_t *dim, char *out)
 {
-    size_t used = (size_t)snprintf(out, n, "[");
+    size_t n = SNL_SHAPE_TEXT, used = (size_t)snprintf(out, n, "[");
     for (int i = 0; i < rank; i++)
         used += (size_t)snprintf(out + used, n - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
     snprintf(out + used, n - used, "]");
@@ -67,9 +67,13 @@ static SnlStatus check_source(const Check *check, const SnlWeight *w)
     }
     if (source->shapeless) return SNL_OK;
     if (check->shapes ? same_shape(&info, w->type) : same_elems(&info, w)) return SNL_OK;
-    char found[128], wanted[128];
-    format_shape(info.rank, info.dim, found, sizeof found);
-    format_shape(w->type->rank, w->type->dim, wanted, sizeof wanted);
+    char found[SNL_SHAPE_TEXT], wanted[SNL_SHAPE_TEXT];
+    snl_shape_text(info.rank, info.dim, found);
+    snl_shape_text(w->type->rank, w->type->dim, wanted);
+    if (!*w->tensor) /* a file that is one array */
+        return snl_error(check->diag, SNL_E_TENSOR, w->loc,
+                         "weight '@%s': shape of '%s': found %s, wanted %s", w->name, w->file,
+                         found, wanted);
     return snl_error(check->diag, SNL_E_TENSOR, w->loc,
                      "weight '@%s': shape of tensor '%s' in '%s': found %s, wanted %s", w->name,
                      w->tensor, w->file, found, wanted);

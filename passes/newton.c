@@ -20,7 +20,6 @@
  * Exact when every window has as many sweeps as units, approximate otherwise. */
 #include "passes/newton.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- states --------------------------------------------------------------------------------- */
@@ -187,13 +186,10 @@ static SnlWeight *diagonal_of(SnlNewton *nw, SnlWeight *all, int64_t row, size_t
 static void set_diagonals(SnlNewton *nw, const SnlWindow *w, size_t first, size_t n)
 {
     int64_t width = snl_type_width(snl_in(nw->chain, 0)->type);
-    /* The plan's file is the user's, from the current folder; other sources are the model's. */
-    char *path = realpath(w->diag_file, NULL);
-    const char *file = snl_arena_strdup(nw->m->arena, path ? path : w->diag_file);
-    free(path);
     SnlWeight *all =
         snl_weight_source(nw->m, snl_module_fresh_weight_name(nw->m, "diag"),
-                          snl_type(nw->m, SNL_F32, 2, (int64_t[]){(int64_t)n, width}), file, "");
+                          snl_type(nw->m, SNL_F32, 2, (int64_t[]){(int64_t)n, width}),
+                          snl_plan_diag_path(nw->m->arena, w), "");
     for (size_t i = 0; i < n; i++) {
         SnlUnit *u = &nw->unit[first + i];
         const SnlFunc *layer = u->binding.layer;
@@ -293,6 +289,9 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     if (nw.plan.windows.n == 0) return SNL_PASS_SAME;
     nw.chain = snl_plan_chain(m, snl_pass_text(ctx, "func"), ctx->diag);
     if (!nw.chain || snl_plan_fit(&nw.plan, nw.chain, ctx->diag) != SNL_OK) return SNL_PASS_FAILED;
+    if (ctx->source &&
+        snl_plan_check_files(&nw.plan, nw.chain, ctx->source, ctx->diag) != SNL_OK)
+        return SNL_PASS_FAILED;
     return transform(&nw) == SNL_OK ? SNL_PASS_CHANGED : SNL_PASS_FAILED;
 }
 

@@ -58,6 +58,13 @@ static bool starts_with(const char *text, const char *head)
     return strncmp(text, head, strlen(head)) == 0;
 }
 
+/* Something before the tail, too. */
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n > m && strcmp(text + n - m, tail) == 0;
+}
+
 static SnlStatus twice(Reader *r, const char *what, bool *flag)
 {
     if (*flag) return snl_error(r->diag, SNL_E_PLAN, r->loc, "plan: %s is given twice", what);
@@ -78,6 +85,13 @@ static bool take_number(Reader *r, const char **p, int64_t min, int64_t *out)
 
 static SnlStatus wanted_window(const Reader *r)
 {
+    static const char *const option[] = {"prefill=", "kv=", "compat="};
+    for (size_t i = 0; i < sizeof option / sizeof *option; i++)
+        if (starts_with(r->word, option[i]))
+            return snl_error(r->diag, SNL_E_PLAN, r->loc,
+                             "plan: found '%s' where a window should be: options follow the windows, "
+                             "as in n8 K1 prefill=seq",
+                             r->word);
     return snl_error(
         r->diag, SNL_E_PLAN, r->loc,
         "plan: found %s, wanted a window: n24 (the last 24 layers) or [8:20] (layers 8 "
@@ -193,9 +207,10 @@ static SnlStatus parse_surrogate(Reader *r, SnlWindow *w)
             w->surrogate = (SnlPlanSurrogate)i;
             return SNL_OK;
         }
-    if (starts_with(text, "diag:") && text[strlen("diag:")]) {
+    if (starts_with(text, "diag:") && ends_with(text + strlen("diag:"), ".npy")) {
         w->surrogate = SNL_PLAN_DIAG;
         w->diag_file = text + strlen("diag:");
+        w->diag_loc = r->loc;
         return SNL_OK;
     }
     return snl_error(r->diag, SNL_E_PLAN, r->loc,
@@ -348,7 +363,9 @@ static SnlStatus parse_seq(Reader *r)
 {
     next_word(r);
     if (!*r->word) return SNL_OK;
-    return snl_error(r->diag, SNL_E_PLAN, r->loc, "plan: found %s after seq, which stands alone",
+    return snl_error(r->diag, SNL_E_PLAN, r->loc,
+                     "plan: found %s after seq, wanted nothing: seq is the whole plan, every layer "
+                     "one after the other; another plan is another --plan",
                      word_text(r));
 }
 

@@ -14,7 +14,7 @@
 #ifndef SNL_PASSES_PLAN_H
 #define SNL_PASSES_PLAN_H
 
-#include "ir/ir.h"
+#include "ir/weights.h"
 
 typedef enum SnlInit { SNL_INIT_H0, SNL_INIT_BATCH_FWD, SNL_INIT_WARM, SNL_INIT_COUNT } SnlInit;
 typedef enum SnlPlanSurrogate {
@@ -42,7 +42,7 @@ typedef struct SnlWindow {
     double damping;
     SnlPlanSurrogate surrogate;
     const char *diag_file;
-    SnlLoc loc;
+    SnlLoc loc, diag_loc; /* of the range, of surrogate=diag:FILE */
 } SnlWindow;
 
 typedef struct SnlPlan {
@@ -64,6 +64,14 @@ int64_t snl_link_layers(const SnlBinding *link);
 /* Resolves the windows against a chain: begin and end are set (still counted in layers), and
  * checked to lie in the chain, in order, with boundaries at links. */
 SnlStatus snl_plan_fit(SnlPlan *plan, const SnlOp *chain, SnlDiag *diag);
+/* The files of diag: surrogates are there, and each has a row for every unit of its window and a
+ * column for every element of the chained state. `plan` is fitted to `chain`; with random weights
+ * the files' contents are not looked at. */
+SnlStatus snl_plan_check_files(const SnlPlan *plan, const SnlOp *chain, SnlWeightSource *source,
+                               SnlDiag *diag);
+/* What weights call the file of a diag: surrogate: its whole path, because the plan's file is the
+ * user's, from the current folder, and other sources are the model's. */
+const char *snl_plan_diag_path(SnlArena *arena, const SnlWindow *window);
 /* Units of a window: chunks, or layers. */
 size_t snl_window_units(const SnlWindow *window);
 /* K as a number: `exact` is the number of units. */

@@ -1,7 +1,9 @@
 /* passes/plan_fit.c -- plans printed canonically, and fitted to the chain of a model. */
 #include "passes/plan.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- printing ------------------------------------------------------------------------------- */
@@ -153,6 +155,60 @@ SnlStatus snl_plan_fit(SnlPlan *plan, const SnlOp *chain, SnlDiag *diag)
     }
     return SNL_OK;
 }
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+const char *snl_plan_diag_path(SnlArena *arena, const SnlWindow *w)
+{
+    char *path = realpath(w->diag_file, NULL);
+    const char *name = snl_arena_strdup(arena, path ? path : w->diag_file);
+    free(path);
+    return name;
+}
+
+static SnlStatus check_rows(const SnlWindow *w, int64_t width, const char *path,
+                            SnlWeightSource *source, SnlDiag *diag)
+{
+    SnlTensorInfo info;
+    char found[SNL_SHAPE_TEXT];
+    int64_t units = (int64_t)snl_window_units(w);
+    SnlStatus status = source->find(source, path, "", diag, &info);
+    if (status != SNL_OK) {
+        snl_note(diag, w->diag_loc, "the plan names it here");
+        return status;
+    }
+    if (info.rank == 2 && info.dim[0] == units && info.dim[1] == width) return SNL_OK;
+    snl_shape_text(info.rank, info.dim, found);
+    return snl_error(diag, SNL_E_PLAN, w->diag_loc,
+                     "plan: '%s': found %s, wanted [%lld, %lld]: a row for every unit of the "
+                     "window, a column for every element of the state",
+                     w->diag_file, found, (long long)units, (long long)width);
+}
+
+static SnlStatus check_file(const SnlWindow *w, int64_t width, SnlWeightSource *source,
+                            SnlDiag *diag)
+{
+    char *path = realpath(w->diag_file, NULL);
+    if (!path)
+        return snl_error(diag, SNL_E_MACHINE, w->diag_loc, "plan: cannot open '%s': %s",
+                         w->diag_file, strerror(errno));
+    SnlStatus status = SNL_OK;
+    if (!source->shapeless) status = check_rows(w, width, path, source, diag);
+    free(path);
+    return status;
+}
+
+SnlStatus snl_plan_check_files(const SnlPlan *plan, const SnlOp *chain, SnlWeightSource *source,
+                               SnlDiag *diag)
+{
+    int64_t width = snl_type_width(snl_in(chain, 0)->type);
+    for (size_t i = 0; i < plan->windows.n; i++)
+        if (plan->windows.at[i].surrogate == SNL_PLAN_DIAG)
+            SNL_TRY(check_file(&plan->windows.at[i], width, source, diag));
+    return SNL_OK;
+}
+
+/* ---- the chain ------------------------------------------------------------------------------ */
 
 static SnlOp *only_chain(const SnlFunc *f, size_t *inout_count)
 {

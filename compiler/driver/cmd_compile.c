@@ -72,6 +72,7 @@ static void check_arguments(struct argp_state *state, const SnlBuildOptions *o)
     if (o->compile.formats.n > 1)
         argp_error(state, "found a second --weights: a program has one format; snlpc eval compares "
                           "several");
+    if (o->out_path && !*o->out_path) argp_error(state, "-o: found '', wanted the name of a file");
     bool needs_file = o->kind == SNL_BUILD_EXE || o->kind == SNL_BUILD_OBJ;
     if (needs_file && !o->out_path) argp_error(state, "no output file given: add -o FILE");
 }

@@ -56,7 +56,8 @@ static const char doc[] =
     "Compiles a temporary program with the sequential graph and all plans, one for each --weights, "
     "and runs them in this process. The first row is the sequential graph in the first format: all "
     "other rows are compared with it, so give --weights f32 first to see what formats cost. A "
-    "--weights-head belongs to the --weights before it; before all of them, to each.\n\n"
+    "--weights-head belongs to the --weights before it; before all of them, to each. The memory that "
+    "the plans' caches take is printed first.\n\n"
     "Columns: perplexity (windows of --context tokens that do not overlap, caches reset, the "
     "beginning "
     "token first when the tokenizer adds one, every next token scored), its change against "
@@ -166,6 +167,10 @@ static SnlStatus check_plans(Eval *e, SnlDiag *diag)
 static SnlStatus measure(const Eval *e, const SnlEvalSet *set, const SnlEvalText *text)
 {
     SnlEvalResult *results = SNL_NEW_ARRAY(set->arena, SnlEvalResult, set->n_rows);
+    if (!e->json) {
+        snl_eval_print_caches(stdout, set);
+        fflush(stdout);
+    }
     SNL_TRY(snl_eval_score(set, text, e->skip_half, results));
     if (e->greedy > 0) SNL_TRY(snl_eval_greedy(set, text, e->prompts, e->greedy, results));
     if (!e->no_time) SNL_TRY(snl_eval_time(set, text, results));

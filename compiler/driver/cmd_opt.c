@@ -68,6 +68,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         opt->path = arg;
         return 0;
     case ARGP_KEY_END:
+        if (opt->out_path && !*opt->out_path)
+            argp_error(state, "-o: found '', wanted the name of a file");
         if (!opt->path && !opt->list && !opt->print_pipeline) argp_error(state, "no FILE given");
         return 0;
     default: return ARGP_ERR_UNKNOWN;

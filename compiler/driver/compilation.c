@@ -13,6 +13,56 @@
 #include <string.h>
 #include <unistd.h>
 
+/* ---- memory of caches
+ * ----------------------------------------------------------------------------- */
+
+static int64_t half_of_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (int64_t)pages / 2 * size : INT64_MAX;
+}
+
+SnlStatus snl_check_caches(const SnlCompileOptions *o, const char *mode, const char *plan,
+                           const SnlFunc *const *funcs, size_t n, SnlDiag *diag)
+{
+    int64_t given = o->max_state, most = given ? given : half_of_memory();
+    if (snl_func_state_bytes(funcs, n) <= most) return SNL_OK;
+    return snl_error_at(
+        diag, SNL_E_PLAN, "--max-state",
+        "mode '%s' (plan %s) keeps %s of caches, wanted at most %s%s: compile with a "
+        "smaller --context or fewer sweeps, or raise --max-state",
+        mode, plan, snl_state_sum_text(o->arena, funcs, n), snl_bytes_text(o->arena, most),
+        given ? "" : " (half of the memory here)");
+}
+
+/* With a pipeline of the user's own, the plan is what its passes have noted. */
+static const char *plan_of(const SnlCompilation *c, const SnlMode *mode, const SnlFunc *func)
+{
+    return c->options->pipeline.text ? snl_attr_text(&func->attrs, "plan", "seq") : mode->text;
+}
+
+static const char *name_of(const SnlMode *mode, const char *plan)
+{
+    return mode->plan.windows.n || strcmp(plan, "seq") == 0 ? mode->name : "snlp";
+}
+
+/* The mode's functions, whatever the pipeline has left: its two forms, or the one of both. */
+static SnlStatus check_mode_caches(const SnlCompilation *c, const SnlMode *mode)
+{
+    const char *name[] = {snl_arena_printf(c->arena, "%s.decode", mode->func),
+                          snl_arena_printf(c->arena, "%s.prefill", mode->func), mode->func,
+                          mode->prompt};
+    const SnlFunc *func[sizeof name / sizeof *name];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        const SnlFunc *f = name[i] ? snl_module_find_func(c->model.module, name[i]) : NULL;
+        if (f) func[n++] = f;
+    }
+    if (n == 0) return SNL_OK;
+    const char *plan = plan_of(c, mode, func[0]);
+    return snl_check_caches(c->options, name_of(mode, plan), plan, func, n, c->diag);
+}
+
 /* ---- IR -----------------------------------------------------------------------------------------
  */
 
@@ -44,12 +94,14 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
                             .tail = true,
                             .redzone = o->target.sanitize == SNL_SANITIZE_ADDRESS ? 64 : 0};
     const char *text = o->pipeline.text ? o->pipeline.text : snl_pipeline_default(c->arena, &spec);
-    SNL_TRY(snl_modes_fit(&c->modes, m, c->diag));
+    SNL_TRY(snl_modes_fit(&c->modes, m, c->model.source, c->diag));
     snl_emergency_set_reproducer(snl_reproducer_text(c->arena, m, o->argv, text));
     if (!o->pipeline.text) SNL_TRY(snl_modes_clone(&c->modes, m, c->diag));
     SnlPipelineOptions options = o->pipeline.options;
     options.source = c->model.source;
-    return snl_pipeline_run(m, text, &options, c->diag);
+    SNL_TRY(snl_pipeline_run(m, text, &options, c->diag));
+    for (size_t i = 0; i < c->modes.list.n; i++) SNL_TRY(check_mode_caches(c, &c->modes.list.at[i]));
+    return SNL_OK;
 }
 
 /* ---- graphs
@@ -75,18 +127,16 @@ static int64_t graph_flags(const SnlMode *mode)
     return flags;
 }
 
-/* What a mode becomes. With a pipeline of the user's own, the plan is what its passes have noted.
- */
+/* What a mode becomes. */
 static void describe_graph(SnlCompilation *c, size_t i, const SnlFunc *decode,
                            const SnlFunc *prefill)
 {
     const SnlMode *mode = &c->modes.list.at[i];
-    bool known = !c->options->pipeline.text;
-    const char *plan = snl_attr_text(&decode->attrs, "plan", "seq");
-    c->counts[i] = snl_plan_counts(&mode->plan, known ? c->model.n_layers : 0);
+    const char *plan = plan_of(c, mode, decode);
+    c->counts[i] = snl_plan_counts(&mode->plan, c->options->pipeline.text ? 0 : c->model.n_layers);
     const SnlFunc *both[] = {decode, prefill};
-    c->graphs[i] = (SnlGraphSpec){.name = known || strcmp(plan, "seq") == 0 ? mode->name : "snlp",
-                                  .plan = known ? mode->text : plan,
+    c->graphs[i] = (SnlGraphSpec){.name = name_of(mode, plan),
+                                  .plan = plan,
                                   .exactness = snl_graph_exactness(c->arena, decode),
                                   .decode = decode,
                                   .prefill = prefill,
@@ -116,28 +166,6 @@ static SnlStatus describe_graphs(SnlCompilation *c)
     return SNL_OK;
 }
 
-/* ---- memory of caches
- * ----------------------------------------------------------------------------- */
-
-static int64_t half_of_memory(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (int64_t)pages / 2 * size : INT64_MAX;
-}
-
-static SnlStatus check_state(const SnlCompilation *c, const SnlGraphSpec *graph)
-{
-    int64_t given = c->options->max_state, most = given ? given : half_of_memory();
-    if (graph->state_bytes <= most) return SNL_OK;
-    const SnlFunc *both[] = {graph->decode, graph->prefill};
-    return snl_error_at(
-        c->diag, SNL_E_PLAN, "--max-state",
-        "mode '%s' (plan %s) keeps %s of caches, wanted at most %s%s: compile with a "
-        "smaller --context or fewer sweeps, or raise --max-state",
-        graph->name, graph->plan, snl_state_sum_text(c->arena, both, 2),
-        snl_bytes_text(c->arena, most), given ? "" : " (half of the memory here)");
-}
-
 /* ---- the program
  * ---------------------------------------------------------------------------------- */
 
@@ -145,7 +173,6 @@ SnlStatus snl_compilation_describe(SnlCompilation *c)
 {
     const SnlModel *model = &c->model;
     SNL_TRY(describe_graphs(c));
-    for (size_t i = 0; i < c->modes.list.n; i++) SNL_TRY(check_state(c, &c->graphs[i]));
     SNL_TRY(snl_tokenizer_build(c->arena, model->tokenizer, model->tokenizer_path, model->vocab,
                                 c->diag, &c->tokenizer, &c->tokenizer_nbytes));
     c->spec = (SnlProgramSpec){.name = model->name,

@@ -42,9 +42,13 @@ typedef struct SnlCompilation {
     SnlProgramSpec spec;
 } SnlCompilation;
 
-/* `c` has options, arena and diag. Opens the model and runs the passes. */
+/* `c` has options, arena and diag. Opens the model, runs the passes, and refuses modes whose caches
+ * are too large. */
 SnlStatus snl_compilation_rewrite(SnlCompilation *c);
-/* Payload, tokenizer, graphs and spec. Refuses caches beyond max_state. */
+/* Refuses functions whose caches need more than options->max_state. */
+SnlStatus snl_check_caches(const SnlCompileOptions *options, const char *mode, const char *plan,
+                           const SnlFunc *const *funcs, size_t n, SnlDiag *diag);
+/* Payload, tokenizer, graphs and spec. */
 SnlStatus snl_compilation_describe(SnlCompilation *c);
 void snl_compilation_close(SnlCompilation *c);
 /* Cost of the sequential graph that these options give without their plans, for comparison; false

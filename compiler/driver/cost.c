@@ -137,16 +137,29 @@ SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int6
     return cost;
 }
 
+static void note_states(const SnlOp *op, int group, bool *used)
+{
+    char letter = snl_op_group_letter(op->code, group);
+    const SnlSymbols *sym = &op->sym[group];
+    for (size_t i = 0; letter == 's' && i < sym->n; i++) used[sym->state[i]->id] = true;
+    for (size_t i = 0; letter == 'l' && i < sym->n; i++)
+        for (size_t k = 0; k < sym->bind[i].n_state; k++) used[sym->bind[i].state[k]->id] = true;
+}
+
+bool *snl_func_states(SnlArena *arena, const SnlFunc *const *funcs, size_t n)
+{
+    bool *used = SNL_NEW_ARRAY(arena, bool, funcs[0]->module->states.n + 1);
+    for (size_t i = 0; i < n; i++)
+        for (const SnlOp *op = funcs[i]->first; op; op = op->next)
+            for (int g = 0; g < SNL_MAX_GROUPS; g++) note_states(op, g, used);
+    return used;
+}
+
 int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n)
 {
     const SnlModule *m = funcs[0]->module;
     SnlArena *scratch = snl_arena_create();
-    bool *used = SNL_NEW_ARRAY(scratch, bool, m->states.n + 1);
-    for (size_t i = 0; i < n; i++)
-        for (const SnlOp *op = funcs[i]->first; op; op = op->next)
-            for (int g = 0; g < SNL_MAX_GROUPS; g++)
-                for (size_t k = 0; snl_op_group_letter(op->code, g) == 's' && k < op->sym[g].n; k++)
-                    used[op->sym[g].state[k]->id] = true;
+    const bool *used = snl_func_states(scratch, funcs, n);
     int64_t bytes = 0;
     for (size_t i = 0; i < m->states.n; i++)
         if (used[m->states.at[i]->id]) bytes += snl_state_bytes(m->states.at[i]);

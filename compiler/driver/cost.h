@@ -31,7 +31,9 @@ typedef struct SnlStepCost {
 } SnlStepCost;
 SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int64_t threads);
 
-/* Bytes of the states that the function reads or writes. */
+/* By id, the states that the functions read or write, also those that they bind to layers. */
+bool *snl_func_states(SnlArena *arena, const SnlFunc *const *funcs, size_t n);
+/* Bytes of these states. */
 int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n);
 
 /* Seconds of one token, caches half full: bytes over bandwidth, plus barriers. The numbers are

@@ -61,9 +61,9 @@ static double rate(double seconds)
  * ------------------------------------------------------------------------------------------ */
 
 /* Several formats: rows say which, and how large it is. */
-static bool has_formats(const SnlEvalReport *report)
+static bool has_formats(const SnlEvalSet *set)
 {
-    return report->set->n_programs > 1;
+    return set->n_programs > 1;
 }
 
 static const char *plan_of(const SnlEvalRow *row)
@@ -81,15 +81,29 @@ static int64_t weight_bytes_of(const SnlEvalRow *row)
     return (int64_t)row->program->payload.footer.weights_bytes;
 }
 
-static int column_width(const SnlEvalReport *report, const char *head,
+static int column_width(const SnlEvalSet *set, const char *head,
                         const char *(*text_of)(const SnlEvalRow *))
 {
     size_t width = strlen(head);
-    for (size_t i = 0; i < report->set->n_rows; i++) {
-        size_t n = strlen(text_of(&report->set->row[i]));
+    for (size_t i = 0; i < set->n_rows; i++) {
+        size_t n = strlen(text_of(&set->row[i]));
         if (n > width) width = n;
     }
     return (int)width;
+}
+
+void snl_eval_print_caches(FILE *out, const SnlEvalSet *set)
+{
+    int plan = column_width(set, "", plan_of), format = column_width(set, "", format_of);
+    for (size_t i = 0; i < set->n_rows; i++) {
+        const SnlEvalRow *row = &set->row[i];
+        const SnlGraphSpec *graph = &row->program->c.graphs[row->graph - row->program->model->graphs];
+        const SnlFunc *both[] = {graph->decode, graph->prefill};
+        fprintf(out, "%-8s ", i ? "" : "caches");
+        if (has_formats(set)) fprintf(out, "%-*s  ", format, format_of(row));
+        fprintf(out, "%-*s  %s\n", plan, plan_of(row), snl_state_sum_text(set->arena, both, 2));
+    }
+    fputc('\n', out);
 }
 
 static void print_text_line(FILE *out, const SnlEvalReport *report)
@@ -99,7 +113,7 @@ static void print_text_line(FILE *out, const SnlEvalReport *report)
     int64_t context = snlrt_session_context(first->session);
     int64_t n_tokens = (int64_t)report->text->ids.n;
     fprintf(out, "%s", first->program->model->name);
-    if (!has_formats(report)) fprintf(out, ", %s weights", format_of(first));
+    if (!has_formats(report->set)) fprintf(out, ", %s weights", format_of(first));
     fprintf(out,
             "; %s: %zu tokens, %" PRId64 " window%s of %" PRId64 ", %" PRId64 " scored%s\n",
             report->text_path, report->text->ids.n, r->n_windows, r->n_windows == 1 ? "" : "s",
@@ -119,19 +133,19 @@ static void print_head(FILE *out, const SnlEvalReport *report)
                 "; tokens/s on %" PRId64 " thread%s, medians of %d rounds (decode %" PRId64
                 " tokens, prefill %" PRId64 ")",
                 threads, threads == 1 ? "" : "s", r->n_runs, r->n_decode, r->n_prefill);
-    fputs(has_formats(report) ? "; all against the first row\n\n" : "\n\n", out);
-    if (has_formats(report))
-        fprintf(out, "%-*s        size  ", column_width(report, "weights", format_of), "weights");
+    fputs(has_formats(report->set) ? "; all against the first row\n\n" : "\n\n", out);
+    if (has_formats(report->set))
+        fprintf(out, "%-*s        size  ", column_width(report->set, "weights", format_of), "weights");
     fprintf(out, "%-*s  perplexity  against %s        KL    agree  greedy  evals  steps  barriers",
-            column_width(report, "plan", plan_of), "plan", has_formats(report) ? "1st" : "seq");
+            column_width(report->set, "plan", plan_of), "plan", has_formats(report->set) ? "1st" : "seq");
     if (r->n_runs) fputs("    decode       x   prefill       x", out);
     fputc('\n', out);
 }
 
 static void print_format(FILE *out, const SnlEvalReport *report, const SnlEvalRow *row)
 {
-    if (!has_formats(report)) return;
-    fprintf(out, "%-*s  %10s  ", column_width(report, "weights", format_of), format_of(row),
+    if (!has_formats(report->set)) return;
+    fprintf(out, "%-*s  %10s  ", column_width(report->set, "weights", format_of), format_of(row),
             snl_bytes_text(report->set->arena, weight_bytes_of(row)));
 }
 
@@ -145,7 +159,7 @@ static void print_row(FILE *out, const SnlEvalReport *report, size_t i)
     fprintf(
         out,
         "%-*s  %10.4f  %+10.2f %%  %8.5f  %5.1f %%  %6.1f  %5" PRId64 "  %5" PRId64 "  %8" PRId64,
-        column_width(report, "plan", plan_of), graph->plan, perplexity(r), change,
+        column_width(report->set, "plan", plan_of), graph->plan, perplexity(r), change,
         mean(r->kl, r->n_scored), 100.0 * agreement(r), greedy_equal(r), graph->layer_evals,
         graph->steps, graph->decode_barriers);
     if (r->n_runs)

@@ -12,6 +12,8 @@ typedef struct SnlEvalReport {
     bool skip_half;
 } SnlEvalReport;
 
+/* Memory that the caches of each row take, a line for each. */
+void snl_eval_print_caches(FILE *out, const SnlEvalSet *set);
 /* Row 0 is what the others are compared with. */
 void snl_eval_print_table(FILE *out, const SnlEvalReport *report);
 void snl_eval_print_json(FILE *out, const SnlEvalReport *report);

@@ -217,6 +217,20 @@ static void print_plan(Residuals *r, const SnlMode *mode, Tracer *t)
     r->first_plan = false;
 }
 
+static void print_all(Residuals *r, Tracer *t)
+{
+    if (r->o->json)
+        fprintf(r->out, "{\"tokens\": %" PRId64 ", \"plans\": [", r->n_tokens);
+    else
+        fprintf(r->out,
+                "relative error of the states after each layer, against the sequential ones; "
+                "%" PRId64 " tokens\n",
+                r->n_tokens);
+    for (size_t i = 0; i < r->modes.list.n; i++)
+        if (r->modes.list.at[i].plan.windows.n) print_plan(r, &r->modes.list.at[i], &t[i]);
+    if (r->o->json) fputs("]}\n", r->out);
+}
+
 /* ---- plans
  * ------------------------------------------------------------------------------------------ */
 
@@ -226,31 +240,41 @@ static SnlStatus run_passes(Residuals *r, const char *text)
     return snl_pipeline_run(r->model.module, text, &options, r->diag);
 }
 
-/* @units.N: the chain of the plan's units; @forward.N: with its windows. */
-static SnlStatus one_plan(Residuals *r, const SnlMode *mode, size_t number)
+/* The chain of the plan's units; with its windows. */
+static const char *units_name(Residuals *r, const SnlMode *mode)
+{
+    return snl_arena_printf(r->arena, "residuals.units.%s", mode->name);
+}
+static const char *planned_name(Residuals *r, const SnlMode *mode)
+{
+    return snl_arena_printf(r->arena, "residuals.plan.%s", mode->name);
+}
+
+static SnlStatus build_plan(Residuals *r, const SnlMode *mode)
 {
     SnlModule *m = r->model.module;
     const SnlFunc *forward = snl_module_find_func(m, "forward");
-    const char *units = snl_arena_printf(r->arena, "residuals.units%zu", number);
-    const char *planned = snl_arena_printf(r->arena, "residuals.plan%zu", number);
+    const char *units = units_name(r, mode), *planned = planned_name(r, mode);
+    const char *plan = snl_pipeline_quoted(r->arena, mode->text);
     snl_func_clone(forward, units);
     snl_func_clone(forward, planned);
     SNL_TRY(
         run_passes(r, snl_arena_printf(r->arena,
                                        "fuse-layers{func=%s plan=%s},fuse-layers{func=%s plan=%s},"
                                        "newton{func=%s plan=%s}",
-                                       units, snl_pipeline_quoted(r->arena, mode->text), planned,
-                                       snl_pipeline_quoted(r->arena, mode->text), planned,
-                                       snl_pipeline_quoted(r->arena, mode->text))));
-    snl_eval_destroy(r->eval); /* the module has more states and weights now */
-    r->eval = snl_eval_create(m, r->model.source, r->diag);
-    Tracer t = {.r = r};
-    prepare_windows(r, mode, planned, &t);
-    SNL_TRY(run_func(r, planned, compare_sweep, &t));
-    t.chain = find_chain(m, units);
-    SNL_TRY(run_func(r, units, compare_chain, &t));
-    print_plan(r, mode, &t);
-    return SNL_OK;
+                                       units, plan, planned, plan, planned, plan)));
+    const SnlFunc *func = snl_module_find_func(m, planned);
+    return snl_check_caches(r->o->compile, mode->name, mode->text, &func, 1, r->diag);
+}
+
+static SnlStatus compare_plan(Residuals *r, const SnlMode *mode, Tracer *t)
+{
+    const char *units = units_name(r, mode), *planned = planned_name(r, mode);
+    t->r = r;
+    prepare_windows(r, mode, planned, t);
+    SNL_TRY(run_func(r, planned, compare_sweep, t));
+    t->chain = find_chain(r->model.module, units);
+    return run_func(r, units, compare_chain, t);
 }
 
 /* ---- the command
@@ -284,6 +308,11 @@ static SnlStatus read_tokens(Residuals *r)
     SnlFile file;
     SnlrtIds ids = {0};
     int64_t most = r->o->tokens ? r->o->tokens : DEFAULT_TOKENS;
+    if (r->o->tokens > r->model.context)
+        return snl_error_at(r->diag, SNL_E_USAGE, "--tokens",
+                            "found %" PRId64 ", wanted at most the context of %" PRId64
+                            " positions: residuals are about one text; give a larger --context",
+                            most, r->model.context);
     if (most > r->model.context) most = r->model.context;
     SNL_TRY(snl_file_map(r->arena, r->o->text, r->diag, &file));
     SnlFile head = file;
@@ -315,19 +344,17 @@ static SnlStatus all_plans(Residuals *r)
     SnlModelOptions model = {c->context, c->random_weights, c->seed};
     SNL_TRY(snl_modes_parse(r->arena, &c->modes, r->diag, &r->modes));
     SNL_TRY(snl_model_open(r->arena, c->model, &model, r->diag, &r->model));
-    SNL_TRY(snl_modes_fit(&r->modes, r->model.module, r->diag));
+    SNL_TRY(snl_modes_fit(&r->modes, r->model.module, r->model.source, r->diag));
     SNL_TRY(read_tokens(r));
+    size_t n = r->modes.list.n;
+    const SnlMode *mode = r->modes.list.at;
+    for (size_t i = 0; i < n; i++)
+        if (mode[i].plan.windows.n) SNL_TRY(build_plan(r, &mode[i]));
     SNL_TRY(run_sequential(r));
-    if (r->o->json)
-        fprintf(r->out, "{\"tokens\": %" PRId64 ", \"plans\": [", r->n_tokens);
-    else
-        fprintf(r->out,
-                "relative error of the states after each layer, against the sequential ones; "
-                "%" PRId64 " tokens\n",
-                r->n_tokens);
-    for (size_t i = 0; i < r->modes.list.n; i++)
-        if (r->modes.list.at[i].plan.windows.n) SNL_TRY(one_plan(r, &r->modes.list.at[i], i));
-    if (r->o->json) fputs("]}\n", r->out);
+    Tracer *t = SNL_NEW_ARRAY(r->arena, Tracer, n);
+    for (size_t i = 0; i < n; i++)
+        if (mode[i].plan.windows.n) SNL_TRY(compare_plan(r, &mode[i], &t[i]));
+    print_all(r, t);
     return SNL_OK;
 }
 

@@ -15,14 +15,23 @@ static bool is_name_char(char c)
     return is_letter(c) || (c >= '0' && c <= '9') || c == '_';
 }
 
+/* The words of a plan that are followed by "=" and are no good names. */
+static bool is_plan_word(const char *text, size_t n)
+{
+    static const char *const word[] = {"damping", "surrogate", "prefill", "kv", "compat"};
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        if (strlen(word[i]) == n && strncmp(text, word[i], n) == 0) return true;
+    return false;
+}
+
 /* Length of the NAME of "NAME=PLAN"; 0: there is none. (A plan begins with seq, nINT or [, and none
- * of these is followed by '='.) */
+ * of these is followed by '='; a text that begins with a later word of a plan is a mistaken plan.) */
 static size_t name_length(const char *text)
 {
     size_t n = 0;
     if (!is_letter(*text)) return 0;
     while (is_name_char(text[n])) n++;
-    return text[n] == '=' ? n : 0;
+    return text[n] == '=' && !is_plan_word(text, n) ? n : 0;
 }
 
 static SnlMode *find_mode(const SnlModes *modes, const char *name)
@@ -162,7 +171,7 @@ SnlStatus snl_modes_parse(SnlArena *arena, const SnlModeArgs *args, SnlDiag *dia
 /* ---- functions
  * ------------------------------------------------------------------------------------ */
 
-SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlDiag *diag)
+SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlWeightSource *source, SnlDiag *diag)
 {
     for (size_t i = 0; i < modes->list.n; i++) {
         SnlMode *mode = &modes->list.at[i];
@@ -170,6 +179,7 @@ SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlDiag *diag)
         const SnlOp *chain = snl_plan_chain(m, "forward", diag);
         if (!chain) return SNL_BAD_INPUT;
         SNL_TRY(snl_plan_fit(&mode->plan, chain, diag));
+        SNL_TRY(snl_plan_check_files(&mode->plan, chain, source, diag));
     }
     return SNL_OK;
 }

@@ -32,8 +32,9 @@ typedef struct SnlModes {
  * "snlp2",
  * ... Names are unique. `seq` may be asked for in `modes` without a plan. Knows no model yet. */
 SnlStatus snl_modes_parse(SnlArena *arena, const SnlModeArgs *args, SnlDiag *diag, SnlModes *out);
-/* Fits every plan to the chain of @forward: says why one does not fit. */
-SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlDiag *diag);
+/* Fits every plan to the chain of @forward: says why one does not fit. Files that plans name are
+ * looked at in `source`. */
+SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlWeightSource *source, SnlDiag *diag);
 /* Makes the copies of @forward. */
 SnlStatus snl_modes_clone(const SnlModes *modes, SnlModule *m, SnlDiag *diag);
 

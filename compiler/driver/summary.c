@@ -67,26 +67,15 @@ const char *snl_bytes_text(SnlArena *arena, int64_t nbytes)
     return snl_arena_printf(arena, u ? "%.1f %s" : "%.0f %s", x, unit[u]);
 }
 
-static bool uses_state(const SnlFunc *f, const SnlState *state)
-{
-    for (const SnlOp *op = f->first; op; op = op->next)
-        for (int g = 0; g < SNL_MAX_GROUPS; g++)
-            for (size_t k = 0; snl_op_group_letter(op->code, g) == 's' && k < op->sym[g].n; k++)
-                if (op->sym[g].state[k] == state) return true;
-    return false;
-}
-
 /* Bytes of the states that the functions use, in order of declaration; returns how many. */
 static size_t state_sizes(SnlArena *arena, const SnlFunc *const *funcs, size_t n, int64_t **out)
 {
     const SnlModule *m = funcs[0]->module;
     size_t found = 0;
+    const bool *used = snl_func_states(arena, funcs, n);
     *out = SNL_NEW_ARRAY(arena, int64_t, m->states.n + 1);
-    for (size_t i = 0; i < m->states.n; i++) {
-        bool used = false;
-        for (size_t k = 0; k < n; k++) used = used || uses_state(funcs[k], m->states.at[i]);
-        if (used) (*out)[found++] = snl_state_bytes(m->states.at[i]);
-    }
+    for (size_t i = 0; i < m->states.n; i++)
+        if (used[i]) (*out)[found++] = snl_state_bytes(m->states.at[i]);
     return found;
 }
 

@@ -85,6 +85,9 @@ def formats_are_rows():
     check([row["weight_format"] for row in both] == ["q8_0, head f16", "f16"], str(both))
     words = [word for pair in (few, formats) for word in pair]
     lines = run([SNLPC, "eval", EXAMPLE, "--text", TEXT, *words]).stdout.decode().splitlines()
+    check(lines[0].split()[:5] == ["caches", "f32", "seq", "2.0", "MiB"], lines[0])
+    check(lines[1].split()[:4] == ["q8_0", "seq", "1.0", "MiB"], lines[1])
+    lines = lines[5:]
     check(lines[3].split()[:5] == ["weights", "size", "plan", "perplexity", "against"], lines[3])
     check(lines[7].startswith("q4_0, head q8_0 "), "\n".join(lines))
 
@@ -97,6 +100,9 @@ def times_and_table():
     check(found["plans"][0]["decode_speedup"] == 1, str(found["plans"][0]))
     done = run([SNLPC, "eval", EXAMPLE, "--text", TEXT, "--tokens", "200", "--plan", "n8   K1", "-t", "1"])
     lines = done.stdout.decode().splitlines()
+    check(lines[0].split()[:4] == ["caches", "seq", "1.0", "MiB"] and lines[1].startswith("         n8 K1 h0 "),
+          "\n".join(lines))
+    lines = lines[3:]
     check("README.md: 200 tokens, 1 window of 128, 127 scored" in lines[0], lines[0])
     check(lines[3].split()[:3] == ["plan", "perplexity", "against"], lines[3])
     check(lines[4].startswith("seq ") and lines[5].startswith("n8 K1 h0 "), "\n".join(lines))
@@ -133,6 +139,12 @@ def bad_input_is_refused():
     fails(2, "no plan with a window", "--residuals")
     fails(2, "--residuals takes no --weights", "--residuals", "--plan", "n4 K2", "--weights", "f32", "--weights", "q8_0")
     fails(2, "--weights: found 'q5_0'", "--weights", "f32", "--weights", "q5_0")
+    fails(2, "--tokens: error[E0501]: found 200, wanted at most the context of 128", "--residuals", "--plan", "n4",
+          "--tokens", "200")
+    for how in ((), ("--residuals",)):
+        fails(1, "plan n4 K2 h0) keeps 2.4 MiB (19 of 128.0 KiB + 1 of 512 bytes) of caches, wanted at most 2.1 MiB",
+              "--plan", "n4 K2", "--max-state", "2.1M", "--kv", "f32", *how)
+        fails(4, "plan: cannot open 'none.npy'", "--plan", "n4 surrogate=diag:none.npy", *how)
     fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama")
     fails(1, "no tokenizer", "--plan", "n2", "--residuals", model=DATA / "llama")
     fails(2, "found 1 positions, too few", "--context", "1")

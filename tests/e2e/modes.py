@@ -2,6 +2,7 @@
 """Several graphs in one program: names and defaults, one set of weights, code of each graph, what --about
 and the summary say, and what is refused."""
 import json
+import math
 import pathlib
 import sys
 
@@ -153,7 +154,6 @@ def what_cannot_be_is_refused():
     fails(1, "this one begins at layer 3, the one before ends at 4", "--plan", "[2:4] K1; [3:6] K1")
     fails(1, "compat is about fused chunks", "--plan", "n8 K1 compat=reference")
     fails(1, "found 'K0'", "--plan", "n8 K0")
-    fails(4, "none.npy: error", "--plan", "n8 surrogate=diag:none.npy")
     fails(1, "plan:1:4: error[E0401]", "--plan", "n8 K0")
     fails(2, "found 'slow', wanted some of: snlp, seq", "--plan", "n8", "--modes", "seq,slow")
     fails(2, "two modes are called 'a'", "--plan", "a=n8", "--plan", "a=n4")
@@ -163,10 +163,43 @@ def what_cannot_be_is_refused():
     fails(1, "of caches, wanted at most 2.0 MiB", "--plan", "n8 K8", "--max-state", "2M", "--kv", "f32")
     fails(1, "mode 'seq' (plan seq) keeps 2.0 MiB (16 of 128.0 KiB + 1 of 512 bytes)", "--max-state", "1.5M",
           "--kv", "f32")
-    compile_model(EXAMPLE, "fits", "--plan", "n8 K1", "--max-state", "2.1M")
+    for kind in ("ir", "llvm", "obj"):
+        fails(1, "of caches, wanted at most 100 bytes", "--plan", "n8", "--max-state", "100", "--emit", kind)
+    fails(1, "mode 'snlp' (plan n2 K2 h0) keeps 2.1 MiB", "--max-state", "100", "--emit", "ir", "--pipeline",
+          'newton{plan="n2 K2"}')
+    compile_model(EXAMPLE, "fits", "--plan", "n8 K1", "--max-state", "2.1M", "--kv", "f32")
+    fails(2, "-o: found ''", "-o", "")
+    fails(1, "plan:1:1: error[E0401]: plan: found 'prefill=seq' where a window should be", "--plan", "prefill=seq")
+    fails(1, "plan:1:5: error[E0401]: plan: found 'n4' after seq, wanted nothing", "--plan", "seq n4")
+
+
+def write_npy(name, shape, bytes_short=0):
+    """Zeros, as NumPy would write them."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    path = SCRATCH / name
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+                     + bytes(4 * math.prod(shape) - bytes_short))
+    return path
+
+
+def a_diagonal_that_does_not_fit_is_refused_whatever_is_emitted():
+    shapes = {"flat": (512,), "five": (5, 128), "narrow": (4, 64), "thick": (4, 128, 1)}
+    for kind in ("ir", "llvm", "obj", "exe"):
+        for name, shape in shapes.items():
+            path = write_npy(name + ".npy", shape)
+            found = ", ".join(map(str, shape))
+            fails(1, f"plan:1:17: error[E0401]: plan: '{path}': found [{found}], wanted [4, 128]: a row for every unit",
+                  "--emit", kind, "--plan", f"[1:2] K1; n4 K2 surrogate=diag:{path}")
+        fails(4, "plan:1:4: error[E0601]: plan: cannot open 'none.npy': No such file", "--emit", kind,
+              "--plan", "n8 surrogate=diag:none.npy")
+        short = write_npy("short.npy", (4, 128), bytes_short=4)
+        fails(1, "plan:1:4: note: the plan names it here", "--emit", kind, "--plan", f"n4 surrogate=diag:{short}")
+    fails(1, "wanted identity, streams, zero or diag:FILE.npy", "--plan", "n4 surrogate=diag:rows.txt")
+    compile_model(EXAMPLE, "diag", "--plan", f"n4 K2 surrogate=diag:{write_npy('right.npy', (4, 128))}")
 
 
 if __name__ == "__main__":
     main([both_modes_are_what_they_would_be_alone, exact_plans_equal_the_sequential_graph,
           default_caches_do_not_care_about_blocks, weights_are_shared, code_of_a_graph_is_small,
-          the_summary_says_what_it_costs, the_plan_is_in_the_ir, what_cannot_be_is_refused])
+          the_summary_says_what_it_costs, the_plan_is_in_the_ir, what_cannot_be_is_refused,
+          a_diagonal_that_does_not_fit_is_refused_whatever_is_emitted])

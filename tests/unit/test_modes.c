@@ -99,6 +99,8 @@ static void bad_names_are_refused(void **state)
         {{NULL}, "snlp", "add a plan"},
         {{"a-b=n8"}, NULL, "found 'a-b=n8', wanted a window"},
         {{"x=n8 K0"}, NULL, "found 'K0'"},
+        {{"prefill=seq"}, NULL, "plan:1:1: error[E0401]: plan: found 'prefill=seq' where a window"},
+        {{"prefill=n8"}, NULL, "found 'prefill=n8' where a window should be"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         SnlModes modes;
@@ -160,7 +162,7 @@ static void functions_are_made_where_names_are_free(void **state)
     const char *plans[] = {"n2", "b=n1", NULL}, *taken[] = {"n2", "seq", NULL};
     ir_text_open(&t, two_layers);
     assert_int_equal(parse(s, plans, NULL, &modes), SNL_OK);
-    assert_int_equal(snl_modes_fit(&modes, t.module, s->diag), SNL_OK);
+    assert_int_equal(snl_modes_fit(&modes, t.module, NULL, s->diag), SNL_OK);
     assert_int_equal(snl_modes_clone(&modes, t.module, s->diag), SNL_OK);
     assert_non_null(snl_module_find_func(t.module, "forward.b"));
     assert_int_equal(parse(s, taken, NULL, &modes), SNL_OK);
@@ -186,7 +188,7 @@ static void plans_that_do_not_fit_say_why(void **state)
         SnlModes modes;
         const char *plans[] = {cases[i].plan, NULL};
         assert_int_equal(parse(s, plans, NULL, &modes), SNL_OK);
-        assert_int_equal(snl_modes_fit(&modes, t.module, s->diag), SNL_BAD_INPUT);
+        assert_int_equal(snl_modes_fit(&modes, t.module, NULL, s->diag), SNL_BAD_INPUT);
         assert_diag(s->diag, cases[i].message);
     }
     ir_text_close(&t);

@@ -93,6 +93,8 @@ static void mistakes_are_located(void **state)
     refused(s, "n4 surrogate=full",
             "surrogate: found 'full', wanted identity, streams, zero or diag");
     refused(s, "n4 surrogate=diag:", "surrogate: found 'diag:'");
+    refused(s, "n4 surrogate=diag:.npy", "surrogate: found 'diag:.npy'");
+    refused(s, "n4 surrogate=diag:rows.txt", "surrogate: found 'diag:rows.txt', wanted");
     refused(s, "n4 K1 K2", "K is given twice");
     refused(s, "n4 h0 warm", "the initialisation is given twice");
     refused(s, "n4 2xF2 F(2,2)", "the window's chunks is given twice");
@@ -101,7 +103,9 @@ static void mistakes_are_located(void **state)
     refused(s, "n4 fast", "found 'fast', wanted ';' and another window");
     refused(s, "n4 avg; n2", "found ';', wanted ';'");
     refused(s, "n4;", "found the end, wanted a window");
-    refused(s, "seq n4", "found 'n4' after seq, which stands alone");
+    refused(s, "seq n4", "plan:1:5: error[E0401]: plan: found 'n4' after seq, wanted nothing");
+    refused(s, "prefill=seq n4", "found 'prefill=seq' where a window should be: options follow");
+    refused(s, "kv=sweep", "found 'kv=sweep' where a window should be");
 }
 
 static void what_means_nothing_is_refused_with_the_reason(void **state)
