@@ -1,7 +1,11 @@
-/* codegen/dot.c -- the one table of target instructions: dot products of bytes.
+/* codegen/dot.c -- the one table of target instructions: dot products of bytes, of pairs of bf16.
  *
- * acc[i] + sum over j < 4 of u[i, j] * s[i, j] on 16 lanes of 32 bits, u unsigned bytes, s signed
- * ones. Integer sums are exact, so every way of computing them gives the same bits. */
+ * Bytes: acc[i] + sum over j < 4 of u[i, j] * s[i, j] on 16 lanes of 32 bits, u unsigned bytes, s signed
+ * ones. Integer sums are exact, so every way of computing them gives the same bits.
+ *
+ * Pairs: acc[i] + w[i, 1] * x[i, 1] + w[i, 0] * x[i, 0] on 16 lanes of f32, in this order, each
+ * multiply-add rounded once to nearest: the bits of two fused multiply-adds, but for numbers below
+ * the normal ones (2^-126), operands and results, which count as 0. */
 #include "codegen/gen.h"
 
 typedef struct DotInstruction {
@@ -91,4 +95,16 @@ LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValu
     for (int lanes = d->lanes; n > 1; n /= 2, lanes *= 2)
         for (int i = 0; i < n / 2; i++) part[i] = join(g, part[2 * i], part[2 * i + 1], lanes);
     return part[0];
+}
+
+bool snl_has_dot_pairs(SnlGen *g)
+{
+    return snl_gen_has_feature(g, "avx512bf16");
+}
+
+LLVMValueRef snl_dot_pairs(SnlGen *g, LLVMValueRef acc, LLVMValueRef w, LLVMValueRef x)
+{
+    LLVMTypeRef pairs = snl_vec(LLVMBFloatTypeInContext(g->ctx), 2 * SNL_LANES);
+    LLVMValueRef args[] = {acc, snl_bitcast(g, w, pairs), snl_bitcast(g, x, pairs)};
+    return snl_call_intrinsic(g, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, args, 3);
 }

@@ -89,6 +89,9 @@ LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
 
 /* codegen/dot.c: acc + the dot products of 4 unsigned by 4 signed bytes, 16 lanes of i32. */
 LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s);
+/* acc + the dot products of pairs of bf16, 16 lanes; only where the target has it. */
+bool snl_has_dot_pairs(SnlGen *g);
+LLVMValueRef snl_dot_pairs(SnlGen *g, LLVMValueRef acc, LLVMValueRef w, LLVMValueRef x);
 
 /* codegen/math.c: lane-wise functions, error bounds at their definitions. */
 LLVMValueRef snl_exp(SnlGen *g, LLVMValueRef x, int lanes);

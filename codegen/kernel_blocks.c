@@ -20,8 +20,7 @@ static LLVMValueRef half_round(SnlGen *g, LLVMValueRef x)
     return LLVMBuildFPExt(g->b, LLVMBuildFPTrunc(g->b, x, half, ""), g->f32, "");
 }
 
-/* x of lanes [at, at + 16) of a row of `width`; what lies beyond the row is 0. */
-static LLVMValueRef load_inside(SnlGen *g, LLVMValueRef row, int64_t at, int64_t width)
+LLVMValueRef snl_load_inside(SnlGen *g, LLVMValueRef row, int64_t at, int64_t width)
 {
     if (at + SNL_LANES <= width) return snl_load(g, snl_offset_const(g, row, at * 4), SNL_LANES);
     LLVMValueRef v = snl_splat_f32(g, 0.0, SNL_LANES);
@@ -64,7 +63,7 @@ static LLVMValueRef largest_size(SnlGen *g, const LLVMValueRef v[2])
 LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueRef out_q[2])
 {
     LLVMValueRef v[2];
-    for (int i = 0; i < 2; i++) v[i] = load_inside(g, x, i * SNL_LANES, n);
+    for (int i = 0; i < 2; i++) v[i] = snl_load_inside(g, x, i * SNL_LANES, n);
     LLVMValueRef scale = snl_fdiv(g, largest_size(g, v), snl_f32(g, 127.0));
     /* A scale below the normal numbers rounds to 0 as f16, and its inverse would be infinite. */
     LLVMValueRef normal = LLVMBuildFCmp(g->b, LLVMRealOGE, scale, snl_f32(g, FLT_MIN), "");

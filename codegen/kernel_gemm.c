@@ -1,19 +1,96 @@
 /* codegen/kernel_gemm.c -- linear of many tokens (prefill), on the same panels as decode.
  *
- * A register tile of tile_tokens x tile_panels accumulators, each summing over the inputs in order;
- * the sum for one output does not depend on how columns or rows were shared out. */
+ * A register tile of tile_tokens x tile_panels accumulators, each summing over the inputs in order
+ * (of a pair of bf16 or f16, the second first: codegen/dot.c), so the sum for one output does not
+ * depend on the tile it lies in, nor on how columns or rows were shared out. */
 #include "codegen/linear.h"
+
+/* ---- pairs of bf16 --------------------------------------------------------------------------- */
+
+bool snl_gemm_takes_pairs(const SnlOpGen *o)
+{
+    return !o->decode && snl_linear_takes_pairs(o->op) && snl_has_dot_pairs(o->g);
+}
+
+static void store_bf16(SnlGen *g, LLVMValueRef x, LLVMValueRef ptr)
+{
+    LLVMTypeRef halves = snl_vec(LLVMBFloatTypeInContext(g->ctx), SNL_LANES);
+    snl_store(g, LLVMBuildFPTrunc(g->b, x, halves, ""), ptr);
+}
+
+/* A row of numbers that are bf16 already, held as f32. The last 16 are filled up with zeros. */
+static void pack_row(SnlGen *g, LLVMValueRef x, LLVMValueRef y, int64_t width)
+{
+    int64_t whole = width / SNL_LANES * SNL_LANES;
+    SnlLoop c;
+    snl_loop_begin(g, &c, snl_i64(g, 0), snl_i64(g, whole), SNL_LANES, 0, NULL);
+    store_bf16(g, snl_load(g, snl_offset(g, x, c.i, 4), SNL_LANES), snl_offset(g, y, c.i, 2));
+    snl_loop_end(g, &c, NULL);
+    if (whole == width) return;
+    LLVMValueRef rest = snl_load_inside(g, snl_offset_const(g, x, whole * 4), 0, width - whole);
+    store_bf16(g, rest, snl_offset_const(g, y, whole * 2));
+}
+
+SnlPlace snl_gemm_pairs(const SnlOpGen *o, SnlPlace x, SnlRange r)
+{
+    SnlGen *g = o->g;
+    int64_t width = snl_type_width(snl_in(o->op, 0)->type), row = snl_pairs_row_bytes(width);
+    char *name =
+        snl_arena_printf(g->arena, "pairs.%lld.%lld", (long long)width, (long long)x.stride);
+    bool fresh;
+    LLVMValueRef f = snl_kernel_begin(g, name, 2, 4, &fresh);
+    if (fresh) {
+        SnlIf any; /* a thread without columns needs no rows */
+        SnlLoop t;
+        LLVMValueRef columns =
+            LLVMBuildICmp(g->b, LLVMIntSLT, snl_param(g, 2), snl_param(g, 3), "");
+        snl_if_begin(g, &any, columns);
+        snl_loop_begin(g, &t, snl_param(g, 4), snl_param(g, 5), 1, 0, NULL);
+        pack_row(g, snl_offset(g, snl_param(g, 0), t.i, x.stride * 4),
+                 snl_offset(g, snl_param(g, 1), t.i, row), width);
+        snl_loop_end(g, &t, NULL);
+        snl_if_end(g, &any);
+        snl_kernel_end(g);
+    }
+    SnlAddress at[] = {x.base, o->scratch};
+    snl_call_kernel(o, f, at, 2, r);
+    return (SnlPlace){.base = o->scratch, .stride = row / 4};
+}
+
+/* ---- a register tile ------------------------------------------------------------------------- */
+
+/* acc[t * panels + p] += line k of pairs */
+static void gemm_line_of_pairs(const SnlLinear *l, const SnlTile *t, LLVMValueRef k,
+                               LLVMValueRef *acc)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef line[SNL_MAX_TILE_PANELS];
+    for (int p = 0; p < t->panels; p++)
+        line[p] =
+            snl_load_typed(g, snl_vec(g->i32, SNL_LANES), snl_offset(g, t->panel[p], k, 64), 64);
+    for (int r = 0; r < t->tokens; r++) {
+        LLVMValueRef x = snl_linear_input(l, t->x, k, r * l->x_stride);
+        for (int p = 0; p < t->panels; p++) {
+            LLVMValueRef *a = &acc[r * t->panels + p];
+            *a = snl_dot_pairs(g, *a, line[p], x);
+        }
+    }
+}
 
 /* acc[t * panels + p] += line of inputs `group * k ..` */
 static void gemm_line(const SnlLinear *l, const SnlTile *t, LLVMValueRef k, int used,
                       LLVMValueRef *acc)
 {
     SnlGen *g = l->g;
+    if (l->pairs) {
+        gemm_line_of_pairs(l, t, k, acc);
+        return;
+    }
     LLVMValueRef lanes[SNL_MAX_TILE_PANELS][2];
     for (int p = 0; p < t->panels; p++)
         snl_linear_line(l, snl_offset(g, t->panel[p], k, 64), lanes[p]);
     LLVMValueRef first = snl_mul(g, k, snl_i64(g, l->group));
-    for (int i = 0; i < used; i++)
+    for (int i = used - 1; i >= 0; i--)
         for (int r = 0; r < t->tokens; r++) {
             LLVMValueRef x = snl_linear_input(l, t->x, first, r * l->x_stride + i);
             for (int p = 0; p < t->panels; p++) {

@@ -160,7 +160,8 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
 {
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, member);
-    bool bias = o->op->sym[1].n > 0;
+    bool bias = o->op->sym[1].n > 0, pairs = snl_gemm_takes_pairs(o);
+    if (pairs) x = snl_gemm_pairs(o, x, r);
     SnlLinear l = {.g = g,
                    .dtype = w->type->dtype,
                    .rows = w->type->dim[0],
@@ -169,14 +170,16 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
                    .x_stride = x.stride,
                    .y_stride = y.stride,
                    .bias = bias,
-                   .accumulate = accumulate};
+                   .accumulate = accumulate,
+                   .pairs = pairs};
     l.groups = (l.inputs + l.group - 1) / l.group;
     l.edges = l.rows % SNL_PANEL_ROWS != 0 ||
               (o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0);
     /* One row has no strides: members of any count share a decode kernel. */
-    const char *form = o->decode ? "decode"
-                                 : snl_arena_printf(g->arena, "prefill.%lld.%lld",
-                                                    (long long)x.stride, (long long)y.stride);
+    const char *form = o->decode
+                           ? "decode"
+                           : snl_arena_printf(g->arena, "prefill.%lld.%lld%s", (long long)x.stride,
+                                              (long long)y.stride, pairs ? ".pairs" : "");
     char *name =
         snl_arena_printf(g->arena, "linear.%s.%lldx%lld.%s%s%s%s", snl_dtype_info[l.dtype].text,
                          (long long)l.rows, (long long)l.inputs, form, bias ? ".bias" : "",

@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 static const SnlLevel all_levels[] = {
-    {"v2", "x86-64-v2", NULL, SNL_NEEDS_V2, false},
-    {"v3", "x86-64-v3", NULL, SNL_NEEDS_V3, false},
-    {"v3+avxvnni", "x86-64-v3", "+avxvnni", SNL_NEEDS_V3 ",avxvnni", true},
-    {"v4+vnni", "x86-64-v4", "+avx512vnni", SNL_NEEDS_V4 ",avx512vnni", false},
+    {"v2", "x86-64-v2", NULL, SNL_NEEDS_V2, SNL_FOR_ALL},
+    {"v3", "x86-64-v3", NULL, SNL_NEEDS_V3, SNL_FOR_ALL},
+    {"v3+avxvnni", "x86-64-v3", "+avxvnni", SNL_NEEDS_V3 ",avxvnni", SNL_FOR_BLOCKS},
+    {"v4+vnni", "x86-64-v4", "+avx512vnni", SNL_NEEDS_V4 ",avx512vnni", SNL_FOR_ALL},
+    {"v4+vnni+bf16", "x86-64-v4", "+avx512vnni,+avx512bf16", SNL_NEEDS_V4 ",avx512vnni,avx512bf16",
+     SNL_FOR_BF16},
 };
 enum { MAX_LEVELS = sizeof all_levels / sizeof all_levels[0] };
 
@@ -31,11 +33,15 @@ bool snl_target_has_levels(const SnlTargetOptions *target)
     return (host || x86) && !target->cpu && target->sanitize == SNL_SANITIZE_NONE;
 }
 
-static bool has_integer_dots(const SnlPayload *payload)
+/* Has some weight a format whose products the level computes in another way? */
+static bool makes_a_difference(const SnlLevel *level, const SnlPayload *payload)
 {
-    for (size_t i = 0; i < payload->n; i++)
-        if (snl_dtype_is_blocked(payload->at[i].weight->type->dtype)) return true;
-    return false;
+    bool any = level->use == SNL_FOR_ALL;
+    for (size_t i = 0; i < payload->n && !any; i++) {
+        SnlDtype dtype = payload->at[i].weight->type->dtype;
+        any = level->use == SNL_FOR_BF16 ? dtype == SNL_BF16 : snl_dtype_is_blocked(dtype);
+    }
+    return any;
 }
 
 typedef struct LevelJob {
@@ -83,7 +89,7 @@ static size_t choose_levels(const SnlPayload *payload, SnlLevel *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < MAX_LEVELS; i++)
-        if (!all_levels[i].for_integers || has_integer_dots(payload)) out[n++] = all_levels[i];
+        if (makes_a_difference(&all_levels[i], payload)) out[n++] = all_levels[i];
     return n;
 }
 

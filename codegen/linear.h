@@ -15,6 +15,7 @@ typedef struct SnlLinear {
     int group;                  /* inputs of a line: 1 or 2 */
     int64_t x_stride, y_stride; /* 4-byte words from one token row to the next */
     bool bias, accumulate, edges;
+    bool pairs; /* rows of x are bf16 (snl_gemm_pairs) */
     LLVMValueRef w, x, y, b, c0, c1, n;
 } SnlLinear;
 
@@ -40,8 +41,14 @@ LLVMValueRef snl_linear_input(const SnlLinear *l, LLVMValueRef row, LLVMValueRef
 
 /* codegen/kernel_gemm.c: many tokens. */
 void snl_linear_gemm(const SnlLinear *l);
+/* Can the target multiply pairs, and does this call of many tokens want it? */
+bool snl_gemm_takes_pairs(const SnlOpGen *o);
+/* Writes the range's rows of x as bf16 into the op's scratch; their place. */
+SnlPlace snl_gemm_pairs(const SnlOpGen *o, SnlPlace x, SnlRange r);
 
 /* codegen/kernel_blocks.c: q8_0 and q4_0. */
+/* x of lanes [at, at + 16) of a row of `width`; what lies beyond the row is 0. */
+LLVMValueRef snl_load_inside(SnlGen *g, LLVMValueRef row, int64_t at, int64_t width);
 void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index);
 /* Quantises the n <= 32 numbers at x to q8_0: integers in 2 x 16 lanes of i32, zeros beyond n. The
  * result is the scale, not yet rounded to f16. */

@@ -6,13 +6,15 @@
  * becomes with weights=bf16
  *
  *     weight @w.bf16 : bf16[4, 8] = cast(@w)
- *     %y = linear %x, @w.bf16 : f32[T, 4]
+ *     %x.bf16 = cast %x {to = bf16} : bf16[T, 8]
+ *     %y = linear %x.bf16, @w.bf16 : f32[T, 4]
  *
  * Matrices that linear and embed read are stored as the option says: f32, bf16, f16, q8_0, q4_0, or
  * `source`: as in the model's files, where computed ones (products, means) are f32. `head` is the
  * format of the matrix that makes the logits (tied: the embedding, too). Everything else (norms,
- * biases, factors, mixing matrices) is f32. Block formats are multiplied as integers, so the input
- * of such a linear is quantised as well:
+ * biases, factors, mixing matrices) is f32. Dot products take both sides in one kind of number, so
+ * the input of a linear is rounded to bf16 beside bf16, as above, and quantised beside block
+ * formats (integer dots):
  *
  *     %x.q8_0 = cast %x {to = q8_0} : q8_0[T, 8]
  *     %y = linear %x.q8_0, @w.q4_0 : f32[T, 4]
@@ -31,7 +33,7 @@ typedef struct Pack {
     const bool *is_head;        /* by weight id: makes logits */
     SnlWeight **by;             /* weight id -> stored matrix */
     size_t n_by;
-    bool changed, rounded[SNL_DTYPE_COUNT];
+    bool changed, rounded[SNL_DTYPE_COUNT], input_rounded[SNL_DTYPE_COUNT];
     SnlStatus status;
 } Pack;
 
@@ -136,34 +138,47 @@ static void pack_slot(void *user, SnlOp *op, SnlWeight **slot)
     *slot = p->by[w->id];
 }
 
-/* ---- inputs of integer dots
- * ------------------------------------------------------------------------------ */
+/* ---- inputs of dot products ------------------------------------------------------------------ */
 
-/* `value` in q8_0, cast right behind its definition; one cast for all readers. */
-static SnlValue *quantized(Pack *p, SnlFunc *f, SnlValue *value)
+/* What a linear's input is cast to, by the format of its matrix; f32: nothing. */
+static SnlDtype input_format(SnlDtype matrix)
 {
-    for (SnlUse *u = value->uses; u; u = u->next)
-        if (u->user->code == SNL_OP_CAST && u->user->out[0]->type->dtype == SNL_Q8_0)
-            return u->user->out[0];
-    SnlOp *cast = snl_op_create(f, value->def ? value->def->next : f->first, SNL_OP_CAST);
-    snl_op_add_in(cast, value);
-    snl_attr_set_word(p->m, &cast->attrs, "to", "q8_0");
-    p->changed = true;
-    return snl_op_finish(cast, snl_arena_printf(p->ctx->scratch, "%s.q8_0", value->name));
+    if (snl_dtype_is_blocked(matrix)) return SNL_Q8_0;
+    return matrix == SNL_BF16 ? SNL_BF16 : SNL_F32;
 }
 
-static bool quantize_inputs(Pack *p)
+static bool stands_before(const SnlOp *a, const SnlOp *b)
 {
-    bool any = false;
+    while (a && a != b) a = a->next;
+    return a != NULL;
+}
+
+/* The input of `reader` in `dtype`: cast right behind its definition, once for all readers. */
+static SnlValue *in_format(Pack *p, SnlFunc *f, const SnlOp *reader, SnlDtype dtype)
+{
+    SnlValue *value = snl_in(reader, 0);
+    for (SnlUse *u = value->uses; u; u = u->next)
+        if (u->user->code == SNL_OP_CAST && u->user->out[0]->type->dtype == dtype &&
+            stands_before(u->user, reader))
+            return u->user->out[0];
+    const char *text = snl_dtype_info[dtype].text;
+    SnlOp *cast = snl_op_create(f, value->def ? value->def->next : f->first, SNL_OP_CAST);
+    snl_op_add_in(cast, value);
+    snl_attr_set_word(p->m, &cast->attrs, "to", text);
+    p->changed = true;
+    return snl_op_finish(cast, snl_arena_printf(p->ctx->scratch, "%s.%s", value->name, text));
+}
+
+static void round_inputs(Pack *p)
+{
     for (SnlFunc *f = p->m->first; f; f = f->next)
         for (SnlOp *op = f->first; op; op = op->next) {
             if (op->code != SNL_OP_LINEAR) continue;
-            if (!snl_dtype_is_blocked(snl_op_weight(op, 0)->type->dtype)) continue;
-            if (snl_in(op, 0)->type->dtype == SNL_Q8_0) continue;
-            snl_op_set_in(op, 0, quantized(p, f, snl_in(op, 0)));
-            any = true;
+            SnlDtype wanted = input_format(snl_op_weight(op, 0)->type->dtype);
+            if (wanted == SNL_F32 || snl_in(op, 0)->type->dtype == wanted) continue;
+            snl_op_set_in(op, 0, in_format(p, f, op, wanted));
+            p->input_rounded[wanted] = true;
         }
-    return any;
 }
 
 /* ---- the pass
@@ -177,13 +192,16 @@ static bool known_format(const char *text)
     return false;
 }
 
-static void note_rounding(Pack *p, bool inputs)
+static void note_rounding(Pack *p)
 {
     for (int d = 0; d < SNL_DTYPE_COUNT; d++)
         if (p->rounded[d])
             snl_module_note_exactness(
                 p->m, snl_arena_printf(p->ctx->scratch, "rounds(w=%s)", snl_dtype_info[d].text));
-    if (inputs) snl_module_note_exactness(p->m, "rounds(a=q8_0)");
+    for (int d = 0; d < SNL_DTYPE_COUNT; d++)
+        if (p->input_rounded[d])
+            snl_module_note_exactness(
+                p->m, snl_arena_printf(p->ctx->scratch, "rounds(a=%s)", snl_dtype_info[d].text));
 }
 
 static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
@@ -205,7 +223,8 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     p.is_head = snl_head_weights(ctx->scratch, m);
     snl_weight_slots(m, pack_slot, &p);
     if (p.status != SNL_OK) return SNL_PASS_FAILED;
-    note_rounding(&p, quantize_inputs(&p));
+    round_inputs(&p);
+    note_rounding(&p);
     return p.changed ? SNL_PASS_CHANGED : SNL_PASS_SAME;
 }
 

@@ -93,9 +93,14 @@ int64_t snl_cache_head_bytes(SnlDtype dtype, int64_t padded, int64_t width)
     return nbytes > INT64_MAX - 63 ? INT64_MAX : (nbytes + 63) / 64 * 64;
 }
 
-int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
+bool snl_linear_takes_pairs(const SnlOp *op)
 {
-    if (op->code != SNL_OP_ATTENTION) return 0;
+    return op->code == SNL_OP_LINEAR && snl_in(op, 0)->type->dtype == SNL_BF16 &&
+           snl_op_weight(op, 0)->type->dtype == SNL_BF16;
+}
+
+static int64_t attention_scratch_bytes(const SnlOp *op, int64_t tokens)
+{
     const SnlType *state = op->sym[0].state[0]->type;
     int64_t row = 2 * state->dim[3] * 4 + SNL_ATTENTION_STATS, nbytes, own = 0;
     if (!snl_mul_i64(snl_attention_tile_queries(op, tokens), row, &nbytes)) return INT64_MAX;
@@ -105,6 +110,14 @@ int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
     bool fits = snl_add_i64(nbytes, SNL_ATTENTION_QUERIES * SNL_ATTENTION_BLOCK * 4, &nbytes) &&
                 snl_add_i64(nbytes, own, &nbytes);
     return fits ? nbytes : INT64_MAX;
+}
+
+int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
+{
+    if (op->code == SNL_OP_ATTENTION) return attention_scratch_bytes(op, tokens);
+    if (tokens == 1 || !snl_linear_takes_pairs(op)) return 0;
+    int64_t row = snl_pairs_row_bytes(snl_type_width(snl_in(op, 0)->type)), nbytes;
+    return snl_mul_i64(row, tokens, &nbytes) ? nbytes : INT64_MAX;
 }
 
 static void place(SnlScheduler *s, SnlOp *op, SnlPlacement p)

@@ -52,9 +52,16 @@ int64_t snl_attention_kv_heads(const SnlOp *op);
 int64_t snl_attention_group(const SnlOp *op);
 
 /* Private scratch an op needs while it runs, in bytes (attention: a tile of queries, their results
- * so far, a block of scores), for calls of up to `tokens` rows; INT64_MAX when that is more than a
- * number can say. */
+ * so far, a block of scores; linear: its input in pairs), for calls of up to `tokens` rows;
+ * INT64_MAX when that is more than a number can say. */
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
+/* Does linear multiply pairs of bf16? Then many rows of its input are laid out as bf16 first, each
+ * in snl_pairs_row_bytes bytes: those of `width` numbers, padded with zeros to a multiple of 64. */
+bool snl_linear_takes_pairs(const SnlOp *op);
+static inline int64_t snl_pairs_row_bytes(int64_t width)
+{
+    return (width + 31) / 32 * 64;
+}
 /* Token rows whose queries the attention kernel takes through the cache together. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);
 /* Room for queries in the kernel's scratch: those of a tile, and what rounds them up to registers. */

@@ -12,7 +12,8 @@ static const struct argp_option options[] = {
     {"weights", OPT_WEIGHTS, "FORMAT", 0,
      "Stored format of the matrices: f32, bf16, f16, q8_0, q4_0 or source (default: as in the "
      "model's "
-     "files). Activations are f32; products with q8_0 and q4_0 matrices round them to 8 bits",
+     "files). Activations are f32; products with bf16 matrices round them to bf16, with q8_0 and "
+     "q4_0 matrices to 8 bits",
      12},
     {"weights-head", OPT_HEAD, "FORMAT", 0,
      "The same for the matrix that makes the logits (default: as --weights). A model that ties it "

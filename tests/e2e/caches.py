@@ -43,10 +43,11 @@ def narrow_weights_have_narrow_caches():
 
 
 def formats_change_little():
-    wanted = numbers(logits(compile_model(EXAMPLE, "exact", "--kv", "f32"), IDS))
+    wanted = numbers(logits(compile_model(EXAMPLE, "exact", "--weights", "f32", "--kv", "f32"), IDS))
     notes = []
     for kv, limit in (("f16", 1e-7), ("q8_0", 1e-4)):
-        error = compare(numbers(logits(compile_model(EXAMPLE, f"near-{kv}", "--kv", kv), IDS)), wanted)
+        program = compile_model(EXAMPLE, f"near-{kv}", "--weights", "f32", "--kv", kv)
+        error = compare(numbers(logits(program, IDS)), wanted)
         check(error < limit, f"{kv}: error {error:.2g} of the square, limit {limit}")
         notes.append(f"{kv} {error:.1g}")
     return ", ".join(notes)

@@ -51,7 +51,7 @@ def perplexity_is_the_programs_own():
 
 
 def exact_plans_lose_nothing():
-    found = evaluate("--no-time", "--tokens", "600", "--greedy", "40", "--prompts", "2", "--kv", "f32",
+    found = evaluate("--no-time", "--tokens", "600", "--greedy", "40", "--prompts", "2", "--weights", "f32",
                      plans=["n4 K=exact", "[2:6] K4 damping=0.5", "n12 K1"])
     seq, exact, middle, approximate = found["plans"]
     check(found["tokens"] == 600, "--tokens is not taken")

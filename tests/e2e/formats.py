@@ -7,7 +7,8 @@ other. A product W x then has the relative error of one weight, |e| about u / 2 
 more with more inputs. A block has two products in a row that end in the residual stream, embedding and head
 one each: R = 2 L + 2 roundings whose errors add up like independent numbers, to (u / 2) sqrt(R) times the
 size of the logits. What nonlinear functions amplify is left a factor of 2; single elements lie within
-six times the mean.
+six times the mean. With bf16 matrices activations are rounded to bf16 before they are multiplied: as many
+roundings again; with f16 they stay f32.
 """
 import json
 import math
@@ -105,9 +106,9 @@ def sharded():
 
 # ---- rounded formats ------------------------------------------------------------------------------------
 
-def check_bound(what, found, wanted, unit, n_layers):
+def check_bound(what, found, wanted, unit, roundings):
     scale = math.sqrt(sum(x * x for x in wanted) / len(wanted))
-    expected = unit / 2 * math.sqrt(2 * n_layers + 2) * scale
+    expected = unit / 2 * math.sqrt(roundings) * scale
     errors = [a - b for a, b in zip(found, wanted, strict=True)]
     mean = math.sqrt(sum(e * e for e in errors) / len(errors))
     check(mean <= 2 * expected, f"{what}: error {mean:.3g} in the mean square, wanted at most {2 * expected:.3g}")
@@ -120,7 +121,7 @@ def check_bound(what, found, wanted, unit, n_layers):
 def rounded(model, format_):
     golden = Golden(DATA / model)
     config = json.loads((golden.model / "config.json").read_text())
-    n_layers = config.get("num_hidden_layers") or config["n_layer"]
+    roundings = 2 * (config.get("num_hidden_layers") or config["n_layer"]) + 2
     ids, wanted = golden.ids(golden.cases["seq"], "tokens"), golden.tensor(golden.cases["seq"]["logits"])
     small, wide = cast_folders(golden.model, format_)
     f32 = ("--kv", "f32")  # the caches have tests of their own
@@ -128,15 +129,21 @@ def rounded(model, format_):
     exact = compile_model(wide, f"{model}-{format_}-exact")
     chosen = compile_model(golden.model, f"{model}-{format_}-chosen", "--weights", format_, *f32)
     widened = compile_model(small, f"{model}-{format_}-widened", "--weights", "f32", *f32)
-    # Activations are f32 whatever the weights: the rounded model in its format is the rounded model in f32.
     reference = numbers(logits(exact, ids))
-    for program in stored, widened:
-        for block in "1", "7", "64":
+    for block in "1", "7", "64":
+        same = [widened]
+        if format_ == "bf16":
+            check_bound(f"{stored.name} --block {block}", numbers(logits(stored, ids, "--block", block)), reference,
+                        UNIT[format_], roundings)
+        else:
+            same.append(stored)
+        for program in same:
             close(f"{program.name} --block {block}", numbers(logits(program, ids, "--block", block)), reference,
                   LOGITS_LIMIT)
     size = stored.stat().st_size, exact.stat().st_size
     check(size[0] <= size[1], f"{stored.name}: {size[0]} bytes, in f32 {size[1]}")
-    return check_bound(chosen.name, numbers(logits(chosen, ids)), wanted, UNIT[format_], n_layers)
+    both = roundings * (2 if format_ == "bf16" else 1)
+    return check_bound(chosen.name, numbers(logits(chosen, ids)), wanted, UNIT[format_], both)
 
 
 # ---- a format of its own for the logits' matrix -------------------------------------------------------

@@ -10,7 +10,7 @@ fail() { echo "FAILED: $*"; failed=1; }
 model=$SNL_SOURCE/tests/data/llama
 text() { env SNL_LEVEL="$1" "$2" --ids "1 2 3" -n 12 -t 1 2>/dev/null; }
 
-for weights in f32 q8_0; do
+for weights in f32 bf16 q8_0; do
     program=$work/$weights
     "$SNLPC" compile "$model" -o "$program" --weights $weights >/dev/null 2>&1 || fail "compile $weights"
     wanted=$(text "" "$program")

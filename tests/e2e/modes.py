@@ -55,7 +55,7 @@ def exact_plans_equal_the_sequential_graph():
              "zero": "n3 K3 surrogate=zero", "one": "n4 4xF1 K4", "cache": "n3 K=exact prefill=seq",
              "fix": "n3 K3 prefill=seq kv=corrected"}
     options = [word for name, plan in plans.items() for word in ("--plan", f"{name}={plan}")]
-    program = compile_model(EXAMPLE, "exact", "--plan", "seq", *options)
+    program = compile_model(EXAMPLE, "exact", "--weights", "f32", "--plan", "seq", *options)
     wanted = numbers(logits(program, IDS, "--mode", "seq", n=10))
     limit = 1e-5 * max(abs(x) for x in wanted)
     for name, plan in plans.items():
@@ -69,7 +69,7 @@ def exact_plans_equal_the_sequential_graph():
 def default_caches_do_not_care_about_blocks():
     plans = ["n12 K1", "n12 K2 batch_fwd", "n8 4xF2 K2", "n8 K2 damping=0.25"]
     options = [word for plan in plans for word in ("--plan", plan)]
-    program = compile_model(EXAMPLE, "blocks", *options)
+    program = compile_model(EXAMPLE, "blocks", "--weights", "f32", *options)
     ids = [(7 * i * i + 3) % 256 for i in range(70)]
     for mode in about(program)["modes"]:
         name = mode["name"]
@@ -124,7 +124,7 @@ def the_summary_says_what_it_costs():
         check(part in text, f"no '{part}' in:\n{text}")
     text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--plan", "n8 4xF2 K1", "--modes", "snlp,seq"]).stderr.decode()
     for part in ("mode snlp (default): plan n8 4xF2 K1 h0", "changes-function(fuse-layers 4xF2)",
-                 "mode seq: plan seq", "function rounds(kv=f16)", "16 layers, one after the other"):
+                 "mode seq: plan seq", "function rounds(a=bf16), rounds(kv=f16)", "16 layers, one after the other"):
         check(part in text, f"no '{part}' in:\n{text}")
     text = run([path, "--about"]).stdout.decode()
     for part in ("n8 4xF2 K1 h0", "changes-function", "caches", "seq"):

@@ -191,20 +191,27 @@ static void compare_results(Check *c, const char *form, int64_t pos, int64_t tok
     }
 }
 
-static void call(Check *c, const char *form, int64_t pos, int64_t tokens)
+static SnlTensor *make_arguments(Check *c, SnlArena *scratch, int64_t pos, int64_t tokens)
 {
     const SnlFunc *f = c->original.func;
-    SnlArena *scratch = snl_arena_create();
     SnlArgument *argument = SNL_NEW_ARRAY(scratch, SnlArgument, f->n_param);
     SnlTensor *args = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_param);
-    SnlTensor *wanted = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
-    SnlTensor *found = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
     for (size_t i = 0; i < f->n_param; i++) /* several indices: each its own number */
         if (f->param[i]->type->dtype == SNL_INDEX)
             argument[i] =
                 (SnlArgument){.kind = SNL_ARGUMENT_NUMBER, .number = pos + 2 * (int64_t)i};
     expect_ok(
         c, snl_arguments_make(scratch, f, argument, tokens, 1 + (uint64_t)pos, 0, c->diag, args));
+    return args;
+}
+
+static void call(Check *c, const char *form, int64_t pos, int64_t tokens)
+{
+    const SnlFunc *f = c->original.func;
+    SnlArena *scratch = snl_arena_create();
+    SnlTensor *args = make_arguments(c, scratch, pos, tokens);
+    SnlTensor *wanted = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
+    SnlTensor *found = SNL_NEW_ARRAY(scratch, SnlTensor, f->n_result);
     expect_ok(c, snl_eval_call(c->eval, f, args, NULL, tokens, wanted));
     expect_ok(c, snl_callable_call(c->callable, scratch, args, tokens, c->diag, found));
     compare_results(c, form, pos, tokens, found, wanted);
@@ -239,9 +246,49 @@ void kernel_check_text(SnlArena *arena, const char *name, const char *text, cons
                   c.worst);
 }
 
+static char *module_text(Kernel *k)
+{
+    return kernel_text(k, "module @%s\n%s\nfunc @f(%s) -> %s {\n%s  return %s\n}\n", k->name,
+                       k->declarations, k->params, k->types, k->body, k->results);
+}
+
 void kernel_check(Kernel *k, const char *weights, const char *cpu)
 {
-    char *text = kernel_text(k, "module @%s\n%s\nfunc @f(%s) -> %s {\n%s  return %s\n}\n", k->name,
-                             k->declarations, k->params, k->types, k->body, k->results);
-    kernel_check_text(k->arena, k->name, text, weights, cpu);
+    kernel_check_text(k->arena, k->name, module_text(k), weights, cpu);
+}
+
+/* ---- equal rows ------------------------------------------------------------------------------ */
+
+static void repeat_first_row(SnlTensor *x)
+{
+    if (!snl_type_has_t(x->type)) return;
+    size_t width = (size_t)snl_type_elems(x->type, 1);
+    for (int64_t t = 1; t < x->n_tokens; t++)
+        memcpy(x->at + (size_t)t * width, x->at, width * sizeof *x->at);
+}
+
+static void expect_equal_rows(const Check *c, size_t result, const SnlTensor *x)
+{
+    size_t width = (size_t)snl_type_elems(x->type, 1);
+    for (int64_t t = 1; t < x->n_tokens; t++)
+        if (memcmp(x->at + (size_t)t * width, x->at, width * sizeof *x->at) != 0)
+            fail_msg("%s (%s, %s): result %zu: row %lld is not row 0, of the same input", c->name,
+                     c->weights, c->cpu, result, (long long)t);
+}
+
+void kernel_check_equal_rows(Kernel *k, const char *weights, const char *cpu)
+{
+    Check c = {
+        .arena = k->arena, .name = k->name, .text = module_text(k), .weights = weights, .cpu = cpu};
+    c.diag = snl_diag_create(NULL, 0);
+    c.source = snl_random_source_create(k->arena, 1);
+    open_form(&c, true);
+    const SnlFunc *f = c.original.func;
+    SnlTensor *args = make_arguments(&c, k->arena, 0, KERNEL_BLOCK);
+    SnlTensor *found = SNL_NEW_ARRAY(k->arena, SnlTensor, f->n_result);
+    for (size_t i = 0; i < f->n_param; i++) repeat_first_row(&args[i]);
+    expect_ok(&c, snl_callable_call(c.callable, k->arena, args, KERNEL_BLOCK, c.diag, found));
+    for (size_t i = 0; i < f->n_result; i++) expect_equal_rows(&c, i, &found[i]);
+    close_form(&c);
+    snl_diag_destroy(c.diag);
 }

@@ -70,6 +70,28 @@ void kernels_linear(void **state)
             kernel_check(linears(s->arena, &forms[i]), kernel_formats[f], NULL);
 }
 
+/* With dot products of pairs where this machine has them, and without. */
+void kernels_bf16_levels(void **state)
+{
+    Support *s = *state;
+    static const char *const cpus[] = {"x86-64", "x86-64-v3", "native"};
+    static const int which[] = {0, 3, 4};
+    for (int f = 0; f < 3; f++)
+        for (int i = 0; i < 3; i++)
+            kernel_check(linears(s->arena, &forms[which[f]]), "bf16", cpus[i]);
+}
+
+/* A row's bits do not depend on its place in a block, that is, in a register tile. */
+void kernels_rows_alike(void **state)
+{
+    Support *s = *state;
+    static const char *const formats[] = {"f32", "bf16", "f16", "q8_0", "q4_0"};
+    static const char *const cpus[] = {"x86-64", "x86-64-v3", "native"};
+    for (int f = 0; f < 5; f++)
+        for (int i = 0; i < 3; i++)
+            kernel_check_equal_rows(linears(s->arena, &forms[1]), formats[f], cpus[i]);
+}
+
 /* Vocabularies that end inside a panel, each id anywhere in them. */
 static void embeds(SnlArena *arena, const char *format)
 {

@@ -10,6 +10,8 @@ int main(void)
         support_test(kernels_embed),
         support_test(kernels_blocks),
         support_test(kernels_blocks_levels),
+        support_test(kernels_bf16_levels),
+        support_test(kernels_rows_alike),
         support_test(kernels_rms_norm),
         support_test(kernels_rope),
         support_test(kernels_lincomb),
