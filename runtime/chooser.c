@@ -8,7 +8,11 @@
 static const double later_sample_seconds = 3e-3;
 /* More threads that gain less than this only take the processors from others. */
 static const double worth_more_threads = 0.98;
-enum { MAX_STEPS_PER_SAMPLE = 1000, TRIALS_APART = 25 /* in lengths of the next trial */ };
+enum {
+    MAX_STEPS_PER_SAMPLE = 1000,
+    SAMPLE_GROWTH = 8, /* of fast steps: what a first trial of microseconds says is soon checked */
+    TRIALS_APART = 25  /* in lengths of the last trial */
+};
 
 static int64_t turn_steps(const SnlrtChooser *c)
 {
@@ -76,8 +80,10 @@ static void end_trial(SnlrtChooser *c)
     double step = (better ? other : chosen) /
                   (double)((SNLRT_SIDE_SAMPLES - 2) * c->steps_per_sample);
     double n = step > 0 ? later_sample_seconds / step : MAX_STEPS_PER_SAMPLE;
-    c->steps_per_sample = n < 1 ? 1 : n > MAX_STEPS_PER_SAMPLE ? MAX_STEPS_PER_SAMPLE : (int64_t)n;
+    int64_t most = n < 1 ? 1 : n > MAX_STEPS_PER_SAMPLE ? MAX_STEPS_PER_SAMPLE : (int64_t)n;
     c->n_between = TRIALS_APART * trial_steps(c);
+    c->steps_per_sample *= SAMPLE_GROWTH;
+    if (c->steps_per_sample > most) c->steps_per_sample = most;
     c->on_trial = false;
     c->n_steps = 0;
     c->upwards = !c->upwards;

@@ -97,10 +97,11 @@ static double sum_weights(const Candidate *candidates, size_t first, size_t n)
     return sum;
 }
 
-/* Softmax weights of everything that min-p leaves. Returns how many; *out_total is their sum. */
-static size_t collect(SnlrtSampler *s, const float *logits, double min_p, double *out_total)
+/* Softmax weights of everything that min-p leaves; `top` is the most probable. Returns how many;
+ * *out_total is their sum. */
+static size_t collect(SnlrtSampler *s, const float *logits, int32_t top, double min_p,
+                      double *out_total)
 {
-    int32_t top = snlrt_argmax(logits, s->vocab);
     double max = (double)logits[top], scale = 1.0 / s->sampling.temperature, total = 0;
     size_t n = 0;
     for (int64_t i = 0; i < s->vocab; i++) {
@@ -141,13 +142,13 @@ static size_t cut(const SnlrtSampling *o, Candidate *candidates, size_t n, doubl
     return first;
 }
 
-static int32_t sample(SnlrtSampler *s, const float *logits)
+static int32_t sample(SnlrtSampler *s, const float *logits, int32_t top)
 {
     const SnlrtSampling *o = &s->sampling;
     bool ordered = o->top_k > 0 || o->top_p < 1.0;
     double total, unit = random_unit(s->random);
     /* min-p compares with the best one, which stays: without other cuts no order is needed. */
-    size_t n = collect(s, logits, ordered ? 0.0 : o->min_p, &total);
+    size_t n = collect(s, logits, top, ordered ? 0.0 : o->min_p, &total);
     size_t first = ordered ? cut(o, s->candidates, n, total) : 0;
     return draw(s->candidates + first, n - first, unit);
 }
@@ -199,9 +200,9 @@ int32_t snlrt_argmax(const float *logits, int64_t n)
 int32_t snlrt_sampler_next(SnlrtSampler *s, float *logits)
 {
     if (s->sampling.repeat_penalty != 1.0) penalize(s, logits);
-    if (s->sampling.temperature == 0.0 || !isfinite(logits[snlrt_argmax(logits, s->vocab)]))
-        return snlrt_argmax(logits, s->vocab);
-    return sample(s, logits);
+    int32_t top = snlrt_argmax(logits, s->vocab);
+    if (s->sampling.temperature == 0.0 || !isfinite(logits[top])) return top;
+    return sample(s, logits, top);
 }
 
 void snlrt_sampler_accept(SnlrtSampler *s, int32_t token)

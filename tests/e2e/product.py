@@ -301,6 +301,51 @@ def measured(argv):
     return time.monotonic() - start, usage.ru_maxrss * 1024
 
 
+def blocked_at_output(argv):
+    """A program that stands at its first write, to a pipe that is full."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        while os.write(write, b"." * 4096):
+            pass
+    except BlockingIOError:
+        pass
+    os.set_blocking(write, True)
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.DEVNULL)
+    os.close(write)
+    while process.poll() is None:
+        if pathlib.Path(f"/proc/{process.pid}/syscall").read_text().startswith("1 0x1 "):
+            break
+        time.sleep(0.01)
+    return process, read
+
+
+def memory():
+    """Resident: the weights, the states of the positions used, the workspace, and little else."""
+    for program, n_tokens in (example(), 120), (large(), 500):
+        about = json.loads(run([program, "--about", "--json"]).stdout)
+        for threads in 1, 2, 5:
+            ids = ids_text([(7 * i) % 250 for i in range(n_tokens)])
+            process, read = blocked_at_output([program, "--ids", ids, "-n", "1", "-t", str(threads)])
+            status = dict(line.split(":", 1)
+                          for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines())
+            process.kill()
+            process.wait()
+            os.close(read)
+            mode = about["modes"][0]
+            work = mode["shared_bytes"] + threads * mode["private_bytes"]
+            printed = about["state_bytes"] * n_tokens // about["context"] + work
+            kib = {key: 1024 * int(status[key].split()[0]) for key in ("VmHWM", "RssAnon")}
+            check(kib["RssAnon"] <= printed + 4e6,
+                  f"{program.name} -t {threads}: {kib['RssAnon']} bytes anonymous, states and workspace {printed}")
+            check(kib["VmHWM"] <= about["weight_bytes"] + printed + 8 * 2**20,
+                  f"{program.name} -t {threads}: {kib['VmHWM']} bytes resident, "
+                  f"weights {about['weight_bytes']}, states and workspace {printed}")
+            if program == large():
+                note = f"15M: {kib['VmHWM'] / 2**20:.1f} MiB resident, {kib['RssAnon'] / 2**20:.1f} of them not weights"
+    return note
+
+
 def compile_cost():
     model = config_folder("cost-15M", SHAPE_15M)
     seconds, rss = measured([SNLPC, "compile", model, "-o", SCRATCH / "cost", "--random-weights", "1"])
@@ -322,4 +367,4 @@ def compile_cost():
 
 
 main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_output,
-      full_disk, interrupted_compile, control_c, context_full, compile_cost])
+      full_disk, interrupted_compile, control_c, context_full, memory, compile_cost])

@@ -262,9 +262,39 @@ static void values_out_of_range_are_refused(void **state)
     }
 }
 
+/* The definition: the lowest id among the largest, NaN aside; 0 when there is nothing else. */
+static int32_t slow_argmax(const float *x, int64_t n)
+{
+    int64_t best = -1;
+    for (int64_t i = 0; i < n; i++)
+        if (!isnan(x[i]) && (best < 0 || x[i] > x[best])) best = i;
+    return (int32_t)(best < 0 ? 0 : best);
+}
+
+static void argmax_is_the_first_of_the_largest(void **state)
+{
+    (void)state;
+    static const float odd[] = {NAN, -INFINITY, INFINITY, 0.0f, -0.0f, 3.0f, -7.0f, 3.0f};
+    enum { LONGEST = 2100 };
+    float x[LONGEST];
+    uint32_t random = 7;
+    for (int64_t n = 1; n <= LONGEST; n += n < 80 ? 1 : 97) {
+        for (uint32_t n_kinds = 1; n_kinds <= 8; n_kinds++) {
+            for (int64_t i = 0; i < n; i++) {
+                random = random * 1664525 + 1013904223;
+                x[i] = odd[(random >> 20) % n_kinds];
+            }
+            assert_int_equal(snlrt_argmax(x, n), slow_argmax(x, n));
+            x[n - 1] = 5.0f;
+            assert_int_equal(snlrt_argmax(x, n), slow_argmax(x, n));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(argmax_is_the_first_of_the_largest),
         cmocka_unit_test(greedy_takes_lowest_id_of_equal_logits),
         cmocka_unit_test(argmax_looks_everywhere),
         cmocka_unit_test(nan_never_wins),
