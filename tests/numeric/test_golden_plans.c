@@ -3,8 +3,9 @@
  * For each case that applies: fuse-layers and newton make the planned module from the plan's text;
  * it is evaluated as it is (states after the last sweep too) and once more after lower-newton and
  * all passes that follow it before scheduling. Logits, states and generated tokens are the stored
- * ones. Always on tests/data; with SNL_FULL=1 on the full set and its own/ part, where the number
- * of cases must be that of the table in REFERENCE.md. */
+ * ones. Always on tests/data; with SNL_FULL=1 on the full set and its own/ part. Every case that
+ * applies must run, and how many ran and how many do not apply by reason must be what the table
+ * says: that of REFERENCE.md, or of tests/data/case_counts.md. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 
 #include "passes/pass.h"
+#include "support/case_counts.h"
 #include "support/golden.h"
 #include "support/golden_eval.h"
 
@@ -31,8 +33,12 @@ typedef struct Check {
     size_t n_windows;
 } Check;
 
+typedef struct Folder {
+    char path[4096];
+    const CaseCounts *wanted;
+} Folder;
+
 typedef struct Totals {
-    size_t cases, checked;
     double logits, states;
     size_t n_states;
 } Totals;
@@ -138,23 +144,26 @@ static const char *plan_text(const Check *k)
     return snl_arena_printf(k->r.arena, "%.*s%s/%s", (int)head, plan, k->r.g.folder, plan + head);
 }
 
-static void check_case(Check *k, const char *folder, size_t i, Totals *totals)
+static void run_case(Check *k)
+{
+    const char *plan = plan_text(k);
+    if (!k->c->has_logits && !k->c->generated.n)
+        fail_msg("%s: %s applies, but has neither logits nor tokens", k->r.g.name, k->c->key);
+    run_passes(k, snl_arena_printf(k->r.arena, "fuse-layers{plan=\"%s\"},newton{plan=\"%s\"}", plan,
+                                   plan));
+    find_windows(k);
+    check_module(k);
+    run_passes(k, lowering);
+    k->n_windows = 0;
+    check_module(k);
+}
+
+static void check_case(Check *k, const char *folder, size_t i, Totals *totals, CaseCounts *found)
 {
     golden_run_open(&k->r, folder);
     k->c = &k->r.g.cases[i];
-    totals->cases++;
-    bool sequential = strcmp(plan_text(k), "seq") == 0;
-    if (k->c->applies && (k->c->has_logits || k->c->generated.n) && !sequential) {
-        const char *plan = plan_text(k);
-        run_passes(k, snl_arena_printf(k->r.arena, "fuse-layers{plan=\"%s\"},newton{plan=\"%s\"}",
-                                       plan, plan));
-        find_windows(k);
-        check_module(k);
-        run_passes(k, lowering);
-        k->n_windows = 0;
-        check_module(k);
-        totals->checked++;
-    }
+    if (k->c->applies) run_case(k);
+    case_counts_note(found, case_counts_model(folder), k->c);
     if (k->r.worst_logits > totals->logits) totals->logits = k->r.worst_logits;
     if (k->r.worst_states > totals->states) totals->states = k->r.worst_states;
     totals->n_states += k->r.n_states;
@@ -164,111 +173,107 @@ static void check_case(Check *k, const char *folder, size_t i, Totals *totals)
 static void folder_of_cases(void **state)
 {
     static Check k;
+    const Folder *folder = *state;
     Golden g;
     Totals totals = {0};
-    golden_open(&g, *state);
+    CaseCounts found;
+    case_counts_clear(folder->wanted, &found);
+    golden_open(&g, folder->path);
     size_t n = g.n_cases;
     golden_close(&g);
     for (size_t i = 0; i < n; i++) {
         memset(&k, 0, sizeof k);
-        check_case(&k, *state, i, &totals);
+        check_case(&k, folder->path, i, &totals, &found);
     }
-    print_message("%s: %zu of %zu cases, logits within %.2g, %zu states within %.2g\n",
-                  (const char *)*state, totals.checked, totals.cases, totals.logits,
-                  totals.n_states, totals.states);
-    assert_true(totals.checked > 0);
+    case_counts_compare(&found, folder->wanted, case_counts_model(folder->path), folder->path);
+    print_message("  logits within %.2g, %zu states within %.2g\n", totals.logits, totals.n_states,
+                  totals.states);
 }
 
-/* ---- the table of REFERENCE.md -------------------------------------------------------------- */
+/* ---- the tables ----------------------------------------------------------------------------- */
 
-typedef struct Count {
-    const char *what;
-    size_t n;
-} Count;
+static SnlArena *arena;
 
-/* Cases and how many of them apply, in the order of golden_models. */
-static const size_t wanted_cases[GOLDEN_MODELS][2] = {{39, 38},  {54, 38}, {39, 38},  {136, 81},
-                                                      {106, 68}, {81, 66}, {161, 81}, {9, 7}};
-static const Count wanted_reasons[] = {
-    {"DiagN (estimated diagonal surrogate)", 22},
-    {"ExactNewton", 8},
-    {"Fused K>1 (repeated application)", 9},
-    {"Fused+split", 16},
-    {"IDN over a layer whose window bites (reference ignores it)", 2},
-    {"ar_chunk_* (chunk caches, chunk-composition prefill)", 48},
-    {"deer_* (full or diagonal Jacobian, Kalman)", 15},
-    {"generation with the reference's lambda bug (no_x0_resid)", 25},
-    {"init preheat", 6},
-    {"init warm_pos0", 6},
-    {"self-speculative decoding", 22},
-    {"training objective", 29},
-};
-enum { N_REASONS = sizeof wanted_reasons / sizeof wanted_reasons[0] };
-
-static void count_reasons(const Golden *g, size_t *count, size_t *out_applies)
+static CaseCounts stored_counts(const char *part)
 {
-    json_t *list = json_object_get(g->root, "cases");
-    *out_applies = 0;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        json_t *c = json_array_get(list, i);
-        if (json_is_true(json_object_get(c, "applies"))) {
-            ++*out_applies;
-            continue;
-        }
-        const char *why = json_string_value(json_object_get(c, "why_not"));
-        size_t r = 0;
-        while (r < N_REASONS && strcmp(wanted_reasons[r].what, why) != 0) r++;
-        if (r == N_REASONS) fail_msg("%s: an unknown reason: %s", g->name, why);
-        count[r]++;
-    }
+    CaseCounts out;
+    case_counts_read(arena, snl_arena_printf(arena, "%s/case_counts.md", golden_data()), part, &out);
+    return out;
 }
 
-static void counts_are_those_of_the_reference(void **state)
+/* That of the reference where it is there, else the copy. */
+static CaseCounts reference_counts(void)
+{
+    CaseCounts out;
+    if (!golden_shared()) return stored_counts("## golden\n");
+    case_counts_read(arena, snl_arena_printf(arena, "%s/REFERENCE.md", golden_shared()), "", &out);
+    return out;
+}
+
+static void the_copy_is_the_table_of_the_reference(void **state)
 {
     (void)state;
-    size_t count[N_REASONS] = {0};
+    CaseCounts copy = stored_counts("## golden\n"), right = reference_counts();
+    assert_int_equal(copy.n_rows, right.n_rows);
+    for (size_t r = 0; r < right.n_rows; r++) assert_string_equal(copy.what[r], right.what[r]);
+    assert_memory_equal(copy.n, right.n, sizeof right.n);
+}
+
+static void the_table_counts_the_full_set(void **state)
+{
+    CaseCounts right = reference_counts(), found;
+    (void)state;
+    case_counts_clear(&right, &found);
     for (int i = 0; i < GOLDEN_MODELS; i++) {
-        char path[4096];
         Golden g;
-        size_t applies;
-        snprintf(path, sizeof path, "%.2000s/%s", golden_shared(), golden_models[i]);
-        golden_open(&g, path);
-        count_reasons(&g, count, &applies);
-        print_message("%-16s %3zu cases, %2zu apply\n", golden_models[i], g.n_cases, applies);
-        assert_int_equal(g.n_cases, wanted_cases[i][0]);
-        assert_int_equal(applies, wanted_cases[i][1]);
+        golden_open(&g, snl_arena_printf(arena, "%s/%s", golden_shared(), golden_models[i]));
+        for (size_t c = 0; c < g.n_cases; c++) case_counts_note(&found, i, &g.cases[c]);
         golden_close(&g);
     }
-    for (size_t r = 0; r < N_REASONS; r++) {
-        print_message("does not apply: %2zu %s\n", count[r], wanted_reasons[r].what);
-        assert_int_equal(count[r], wanted_reasons[r].n);
+    case_counts_sum(&found);
+    print_message("the full set, by its cases.json:\n");
+    case_counts_print(&found, GOLDEN_MODELS);
+    assert_memory_equal(found.n, right.n, sizeof right.n);
+}
+
+static size_t add_folders(const char *parent, const CaseCounts *wanted, Folder *folder)
+{
+    const char *only = getenv("SNL_FOLDER"); /* part of the path, when looking for a mistake */
+    size_t n = 0;
+    for (int i = 0; i < GOLDEN_MODELS; i++) {
+        if (!case_counts_cases(wanted, i)) continue;
+        snprintf(folder[n].path, sizeof folder[n].path, "%s/%s", parent, golden_models[i]);
+        folder[n].wanted = wanted;
+        if (!only || strstr(folder[n].path, only)) n++;
     }
+    return n;
 }
 
 int main(void)
 {
-    static char path[3 * GOLDEN_MODELS][4096];
-    struct CMUnitTest tests[3 * GOLDEN_MODELS + 1];
-    bool full = golden_shared() && getenv("SNL_FULL");
-    const char *parent[3] = {golden_data(), full ? golden_shared() : NULL,
-                             full ? golden_shared() : NULL};
-    const char *part[3] = {"", "", "own/"};
-    size_t n = 0;
-    for (int set = 0; set < 3; set++)
-        for (int i = 0; parent[set] && i < GOLDEN_MODELS; i++) {
-            if (set == 2 && strcmp(golden_models[i], "nanochat-nox0ve") == 0)
-                continue; /* not in own/ */
-            snprintf(path[n], sizeof path[n], "%.2000s/%s%s", parent[set], part[set],
-                     golden_models[i]);
-            const char *only =
-                getenv("SNL_FOLDER"); /* part of the path, when looking for a mistake */
-            if (only && !strstr(path[n], only)) continue;
-            tests[n] = (struct CMUnitTest){golden_models[i], folder_of_cases, NULL, NULL, path[n]};
-            n++;
-        }
-    if (full)
-        tests[n++] = (struct CMUnitTest)cmocka_unit_test(counts_are_those_of_the_reference);
-    else
+    static Folder folder[3 * GOLDEN_MODELS];
+    static CaseCounts small, reference, own;
+    struct CMUnitTest tests[3 * GOLDEN_MODELS + 2];
+    arena = snl_arena_create();
+    small = stored_counts("## tests/data\n");
+    size_t n = add_folders(golden_data(), &small, folder), n_tests = 0;
+    if (golden_shared() && getenv("SNL_FULL")) {
+        reference = reference_counts();
+        own = stored_counts("## own\n");
+        n += add_folders(golden_shared(), &reference, folder + n);
+        n += add_folders(snl_arena_printf(arena, "%s/own", golden_shared()), &own, folder + n);
+    } else {
         printf("note: only tests/data is checked; SNL_FULL=1 checks the full reference set\n");
-    return _cmocka_run_group_tests("golden_plans", tests, n, NULL, NULL);
+    }
+    for (size_t i = 0; i < n; i++)
+        tests[n_tests++] =
+            (struct CMUnitTest){folder[i].path, folder_of_cases, NULL, NULL, &folder[i]};
+    if (golden_shared()) {
+        tests[n_tests++] =
+            (struct CMUnitTest)cmocka_unit_test(the_copy_is_the_table_of_the_reference);
+        tests[n_tests++] = (struct CMUnitTest)cmocka_unit_test(the_table_counts_the_full_set);
+    }
+    int failed = _cmocka_run_group_tests("golden_plans", tests, n_tests, NULL, NULL);
+    snl_arena_destroy(arena);
+    return failed;
 }

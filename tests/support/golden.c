@@ -138,6 +138,7 @@ static GoldenCase case_of(Golden *g, json_t *c)
                       .plan = text_of(c, "plan"),
                       .method = text_of(c, "method"),
                       .hs_prefix = text_of(c, "hs_prefix"),
+                      .why_not = text_of(c, "why_not"),
                       .hs_count = (int)json_integer_value(json_object_get(c, "hs_count"))};
     /* The cases of own/ all apply and do not say so. */
     json_t *applies = json_object_get(c, "applies");

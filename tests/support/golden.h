@@ -30,7 +30,7 @@ typedef struct GoldenIds {
 
 /* One case; fields as in REFERENCE.md section 0. Absent strings are "". */
 typedef struct GoldenCase {
-    const char *key, *plan, *method, *hs_prefix;
+    const char *key, *plan, *method, *hs_prefix, *why_not;
     bool applies;
     bool has_logits;
     GoldenTensor logits;         /* [T, V]; of a generation [steps, V] */

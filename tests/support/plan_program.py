@@ -1,10 +1,11 @@
-"""One folder of reference cases through compiled programs: every case that has a plan.
+"""One folder of reference cases through compiled programs: every case that applies.
 
 All plans of a folder are modes of one program (over one set of weights); a second program keeps the
 states of the chain. Text cases: logits of every position, in blocks of several sizes. Generation cases:
 token for token, with logits where they are stored.
 """
 
+import case_counts
 from golden_program import wanted_state
 from program import (LOGITS_LIMIT, SCRATCH, STATES_LIMIT, Golden, check, close, compile_model,
                      generate, logits, numbers, read_tensors)
@@ -12,15 +13,11 @@ from program import (LOGITS_LIMIT, SCRATCH, STATES_LIMIT, Golden, check, close, 
 MODES_PER_PROGRAM = 32
 
 
-def plan_cases(golden):
-    return [case for case in golden.cases.values() if case["plan"]]
-
-
 def mode_options(golden, cases):
     """--plan options; the name of case i's mode is p<i>."""
     options = []
     for i, case in enumerate(cases):
-        plan = case["plan"]
+        plan = case["plan"] or "seq"
         if "diag:" in plan:
             plan = plan.replace("diag:", f"diag:{golden.folder}/")
         options += ["--plan", f"p{i}={plan}"]
@@ -84,14 +81,16 @@ def check_states(golden, program, case, mode):
 def check_program(golden, cases, number, blocks):
     options = mode_options(golden, cases)
     program = compile_model(golden.model, f"{golden.name}-plans{number}", "--cpu", "native", *options)
-    worst = 0.0
+    worst, ran = 0.0, 0
     for i, case in enumerate(cases):
         if case.get("generated"):
             worst = max(worst, check_generation(golden, program, case, f"p{i}"))
-        elif case.get("logits"):
+        else:
+            check(case.get("logits"), f"{golden.name}: {case['key']} applies, but has neither logits nor tokens")
             worst = max(worst, check_text(golden, program, case, f"p{i}", blocks))
+        ran += 1
     program.unlink()
-    return worst
+    return worst, ran
 
 
 def check_all_states(golden, cases, number):
@@ -108,13 +107,15 @@ def check_all_states(golden, cases, number):
     return worst, n
 
 
-def check_folder(folder, blocks=(("-t", "2"), ("-t", "1", "--block", "1"), ("-t", "2", "--block", "7"))):
+def check_folder(folder, part, blocks=(("-t", "2"), ("-t", "1", "--block", "1"), ("-t", "2", "--block", "7"))):
     golden = Golden(folder)
-    cases = plan_cases(golden)
-    worst_logits, worst_states, n_states = 0.0, 0.0, 0
+    cases = list(golden.cases.values())
+    worst_logits, worst_states, n_states, ran = 0.0, 0.0, 0, 0
     for number, first in enumerate(range(0, len(cases), MODES_PER_PROGRAM)):
-        part = cases[first:first + MODES_PER_PROGRAM]
-        worst_logits = max(worst_logits, check_program(golden, part, number, blocks))
-        error, count = check_all_states(golden, part, number)
+        some = cases[first:first + MODES_PER_PROGRAM]
+        error, count = check_program(golden, some, number, blocks)
+        worst_logits, ran = max(worst_logits, error), ran + count
+        error, count = check_all_states(golden, some, number)
         worst_states, n_states = max(worst_states, error), n_states + count
-    return f"{len(cases)} plans, logits within {worst_logits:.1e}, {n_states} states within {worst_states:.1e}"
+    counted = case_counts.compare(part, golden, ran)
+    return f"{counted}; logits within {worst_logits:.1e}, {n_states} states within {worst_states:.1e}"

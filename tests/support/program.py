@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 
 SKIPPED = 77
 SNLPC = os.environ.get("SNLPC", "snlpc")
@@ -170,6 +171,7 @@ class Golden:
         root = json.loads((self.folder / "cases.json").read_text())
         self.model = (self.folder / root["model_dir"]).resolve() if "model_dir" in root else self.folder
         self.cases = {case["key"]: case for case in root["cases"] if case.get("applies", True)}
+        self.not_applying = Counter(case["why_not"] for case in root["cases"] if not case.get("applies", True))
         self.expected = read_tensors(self.folder / "expected.safetensors")
 
     def ids(self, case, *fields):
