@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define SNLRT_ABI_VERSION 1
+#define SNLRT_ABI_VERSION 2
 
 /* One parameter or result of a generated function. */
 typedef union SnlrtArg {

@@ -77,53 +77,16 @@ static void check_states(void *user, const SnlOp *op, int64_t sweep, size_t link
 
 /* ---- one case ------------------------------------------------------------------------------- */
 
-static void check_text(Check *k, int64_t block)
-{
-    GoldenRun *r = &k->r;
-    const GoldenCase *c = k->c;
-    int64_t n = (int64_t)c->tokens.n, V = r->model.vocab;
-    snl_eval_reset(r->eval);
-    if (*c->hs_prefix) snl_eval_set_trace(r->eval, check_states, k);
-    for (int64_t first = 0; first < n; first += block) {
-        int64_t rows = n - first < block ? n - first : block;
-        golden_compare(r, c->key, &c->logits, first * V,
-                       golden_run_step(r, r->forward, c->tokens.at, first, rows), rows * V,
-                       GOLDEN_LOGITS_LIMIT, &r->worst_logits);
-    }
-    snl_eval_set_trace(r->eval, NULL, NULL);
-}
-
-static void check_generation(Check *k)
-{
-    GoldenRun *r = &k->r;
-    const GoldenCase *c = k->c;
-    int64_t V = r->model.vocab, n_prompt = (int64_t)c->prompt.n;
-    int64_t *ids = SNL_NEW_ARRAY(r->arena, int64_t, c->prompt.n + c->generated.n);
-    const SnlFunc *prompt = snl_module_find_func(r->model.module, "forward.prompt");
-    memcpy(ids, c->prompt.at, c->prompt.n * sizeof ids[0]);
-    snl_eval_reset(r->eval);
-    const double *row =
-        golden_run_step(r, prompt ? prompt : r->forward, ids, 0, n_prompt) + (n_prompt - 1) * V;
-    for (int64_t i = 0; i < (int64_t)c->generated.n; i++) {
-        int64_t id = golden_argmax(row, V);
-        if (c->has_logits)
-            golden_compare(r, c->key, &c->logits, i * V, row, V, GOLDEN_LOGITS_LIMIT,
-                           &r->worst_logits);
-        if (id != c->generated.at[i])
-            fail_msg("%s: %s: token %lld: found %lld, wanted %lld", r->g.name, c->key, (long long)i,
-                     (long long)id, (long long)c->generated.at[i]);
-        ids[n_prompt + i] = id;
-        row = golden_run_step(r, r->forward, ids, n_prompt + i, 1);
-    }
-}
-
 static void check_module(Check *k)
 {
+    GoldenRun *r = &k->r;
+    const SnlFunc *prompt = snl_module_find_func(r->model.module, "forward.prompt");
+    SnlEvalTrace *trace = *k->c->hs_prefix ? check_states : NULL;
     if (k->c->generated.n) {
-        check_generation(k);
+        golden_check_generation(r, k->c, prompt ? prompt : r->forward, r->forward, NULL, NULL);
     } else {
-        check_text(k, 1 << 20);
-        check_text(k, 7);
+        golden_check_text(r, k->c, r->forward, 1 << 20, trace, k);
+        golden_check_text(r, k->c, r->forward, 7, trace, k);
     }
 }
 

@@ -96,32 +96,35 @@ static void check_state(void *user, const SnlOp *op, int64_t sweep, size_t link,
     if (golden_tensor(&r->g, name, &want)) golden_compare_state(r, "chain state", &want, value);
 }
 
-static void check_seq(GoldenRun *r, const GoldenCase *c, int64_t block)
+void golden_check_text(GoldenRun *r, const GoldenCase *c, const SnlFunc *func, int64_t block,
+                       SnlEvalTrace *trace, void *user)
 {
     int64_t n = (int64_t)c->tokens.n, V = c->logits.dim[1];
     assert_true(n > 0 && c->has_logits && c->logits.dim[0] == n);
     assert_int_equal(V, r->model.vocab);
     snl_eval_reset(r->eval);
-    snl_eval_set_trace(r->eval, check_state, r);
+    snl_eval_set_trace(r->eval, trace, user);
     for (int64_t first = 0; first < n; first += block) {
         int64_t rows = n - first < block ? n - first : block;
         golden_compare(r, c->key, &c->logits, first * V,
-                       golden_run_step(r, r->forward, c->tokens.at, first, rows), rows * V,
+                       golden_run_step(r, func, c->tokens.at, first, rows), rows * V,
                        GOLDEN_LOGITS_LIMIT, &r->worst_logits);
     }
     snl_eval_set_trace(r->eval, NULL, NULL);
 }
 
-/* Greedy: the prompt in one call, then one token a call. */
-static void check_generation(GoldenRun *r, const GoldenCase *c)
+void golden_check_generation(GoldenRun *r, const GoldenCase *c, const SnlFunc *prompt,
+                             const SnlFunc *func, SnlEvalTrace *trace, void *user)
 {
     size_t n = c->prompt.n + c->generated.n;
     int64_t *ids = SNL_NEW_ARRAY(r->arena, int64_t, n), V = r->model.vocab;
     assert_true(c->prompt.n > 0 && c->generated.n > 0);
     memcpy(ids, c->prompt.at, c->prompt.n * sizeof ids[0]);
     snl_eval_reset(r->eval);
+    snl_eval_set_trace(r->eval, trace, user);
     int64_t n_prompt = (int64_t)c->prompt.n;
-    const double *row = golden_run_step(r, r->forward, ids, 0, n_prompt) + (n_prompt - 1) * V;
+    const double *row = golden_run_step(r, prompt, ids, 0, n_prompt) + (n_prompt - 1) * V;
+    snl_eval_set_trace(r->eval, NULL, NULL);
     for (size_t i = 0; i < c->generated.n; i++) {
         int64_t id = golden_argmax(row, V);
         if (c->has_logits)
@@ -131,8 +134,7 @@ static void check_generation(GoldenRun *r, const GoldenCase *c)
             fail_msg("%s: %s: token %zu: found %lld, wanted %lld", r->g.name, c->key, i,
                      (long long)id, (long long)c->generated.at[i]);
         ids[c->prompt.n + i] = id;
-        if (i + 1 < c->generated.n)
-            row = golden_run_step(r, r->forward, ids, n_prompt + (int64_t)i, 1);
+        if (i + 1 < c->generated.n) row = golden_run_step(r, func, ids, n_prompt + (int64_t)i, 1);
     }
 }
 
@@ -144,11 +146,12 @@ void golden_eval_sequential(const char *folder)
     golden_run_open(&r, folder);
     const GoldenCase *seq = golden_case(&r.g, "seq");
     assert_non_null(seq);
-    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) check_seq(&r, seq, blocks[i]);
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
+        golden_check_text(&r, seq, r.forward, blocks[i], check_state, &r);
     assert_true(r.n_states > 0);
     for (size_t i = 0; i < r.g.n_cases; i++)
         if (strncmp(r.g.cases[i].key, "ar_seq", 6) == 0) {
-            check_generation(&r, &r.g.cases[i]);
+            golden_check_generation(&r, &r.g.cases[i], r.forward, r.forward, NULL, NULL);
             n_generations++;
         }
     assert_true(n_generations > 0);

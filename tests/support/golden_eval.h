@@ -37,6 +37,15 @@ void golden_compare_state(GoldenRun *r, const char *what, const GoldenTensor *wa
                           const SnlTensor *value);
 int64_t golden_argmax(const double *x, int64_t n);
 
+/* The case's text in calls of up to `block` tokens, from fresh states: logits within
+ * GOLDEN_LOGITS_LIMIT. `trace` (NULL: none) sees what is evaluated. */
+void golden_check_text(GoldenRun *r, const GoldenCase *c, const SnlFunc *func, int64_t block,
+                       SnlEvalTrace *trace, void *user);
+/* Greedy, the prompt by `prompt` in one call (traced), then one token a call: tokens, and logits
+ * where stored. */
+void golden_check_generation(GoldenRun *r, const GoldenCase *c, const SnlFunc *prompt,
+                             const SnlFunc *func, SnlEvalTrace *trace, void *user);
+
 /* Opens the folder's model and checks its `seq` case (logits, chain states, in several splits into
  * calls) and all its `ar_seq*` cases (tokens, and logits where stored). Ends the test on a
  * difference. */
