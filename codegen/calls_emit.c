@@ -6,7 +6,9 @@
 #include "codegen/gen.h"
 #include "runtime/abi.h"
 
+#include <llvm-c/Comdat.h>
 #include <stddef.h>
+#include <xxhash.h>
 
 /* The rounds of a loop and of those around it. Numbers of items inside come as `rounds` values in
  * the order of execution: count[0] of the outer loop's first round, count[1] of its second, ... */
@@ -26,6 +28,26 @@ typedef struct Emit {
     SnlVec(int64_t) rows;
     LLVMValueRef shares; /* [n][2]: from, to */
 } Emit;
+
+/* A constant that objects linked together have once: the steps of a program's levels of processors
+ * differ in their kernels, hardly in their numbers. Equal tables have equal names. */
+static LLVMValueRef shared_table(SnlGen *g, LLVMTypeRef type, const int64_t *values, size_t n)
+{
+    if (n == 0) return LLVMConstNull(g->ptr);
+    XXH128_hash_t hash = XXH3_128bits_withSeed(values, n * sizeof *values, type == g->i32);
+    const char *name = snl_arena_printf(g->arena, "snlgen_numbers.%016llx%016llx",
+                                        (unsigned long long)hash.high64,
+                                        (unsigned long long)hash.low64);
+    LLVMValueRef global = LLVMGetNamedGlobal(g->module, name);
+    if (global) return global;
+    LLVMValueRef *at = SNL_NEW_ARRAY(g->arena, LLVMValueRef, n);
+    for (size_t i = 0; i < n; i++) at[i] = LLVMConstInt(type, (unsigned long long)values[i], 1);
+    global = snl_constant_array(g, type, at, n, name);
+    LLVMSetLinkage(global, LLVMLinkOnceODRLinkage);
+    LLVMSetVisibility(global, LLVMHiddenVisibility);
+    LLVMSetComdat(global, LLVMGetOrInsertComdat(g->module, name));
+    return global;
+}
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
@@ -103,13 +125,13 @@ LLVMValueRef snl_share_end(SnlGen *g, const SnlFrame *f, LLVMValueRef units, int
 static LLVMValueRef constant_shares(SnlGen *g, const SnlCalls *calls)
 {
     size_t n = calls->shares.n;
-    LLVMValueRef *field = SNL_NEW_ARRAY(g->arena, LLVMValueRef, 4 * n);
+    int64_t *field = SNL_NEW_ARRAY(g->arena, int64_t, 4 * n);
     for (size_t i = 0; i < n; i++) {
         const SnlShare *s = &calls->shares.at[i];
         const int64_t values[] = {s->units, s->grain, s->limit, s->begin};
-        for (size_t k = 0; k < 4; k++) field[4 * i + k] = snl_i64(g, values[k]);
+        memcpy(field + 4 * i, values, sizeof values);
     }
-    return snl_constant_array(g, g->i64, field, 4 * n, "shares");
+    return shared_table(g, g->i64, field, 4 * n);
 }
 
 /* The divisions of a step, all at its start. */
@@ -260,11 +282,7 @@ static bool fits_32_bits(const SnlItem *item, size_t n)
 /* Puts the table where its stand-in was. */
 static void emit_table(Emit *e)
 {
-    SnlGen *g = e->g;
-    LLVMValueRef *at = SNL_NEW_ARRAY(g->arena, LLVMValueRef, e->rows.n + 1);
-    for (size_t i = 0; i < e->rows.n; i++)
-        at[i] = LLVMConstInt(e->number, (unsigned long long)e->rows.at[i], 1);
-    LLVMReplaceAllUsesWith(e->table, snl_constant_array(g, e->number, at, e->rows.n, "numbers"));
+    LLVMReplaceAllUsesWith(e->table, shared_table(e->g, e->number, e->rows.at, e->rows.n));
     LLVMDeleteGlobal(e->table);
 }
 

@@ -136,6 +136,8 @@ void snl_if_end(SnlGen *g, SnlIf *s);
 LLVMValueRef snl_kernel_begin(SnlGen *g, const char *name, unsigned n_ptr, unsigned n_i64,
                               bool *out_new);
 void snl_kernel_end(SnlGen *g); /* return void, back to the function before */
+/* An attribute of LLVM's without a value, by name. */
+void snl_add_attribute(SnlGen *g, LLVMValueRef f, const char *name);
 /* nounwind, noinline, and the sanitizer's mark. */
 void snl_mark_function(SnlGen *g, LLVMValueRef f);
 LLVMValueRef snl_param(SnlGen *g, unsigned i);

@@ -72,19 +72,20 @@ static void mark_pointers(SnlGen *g, LLVMValueRef f, unsigned n_ptr)
     }
 }
 
-void snl_mark_function(SnlGen *g, LLVMValueRef f)
+void snl_add_attribute(SnlGen *g, LLVMValueRef f, const char *name)
 {
-    static const char *const enums[] = {"nounwind", "noinline"};
-    for (unsigned a = 0; a < 2; a++) {
-        unsigned kind = LLVMGetEnumAttributeKindForName(enums[a], strlen(enums[a]));
-        LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex,
-                                LLVMCreateEnumAttribute(g->ctx, kind, 0));
-    }
-    if (g->sanitize == SNL_SANITIZE_NONE) return;
-    const char *name = g->sanitize == SNL_SANITIZE_ADDRESS ? "sanitize_address" : "sanitize_thread";
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex,
                             LLVMCreateEnumAttribute(g->ctx, kind, 0));
+}
+
+void snl_mark_function(SnlGen *g, LLVMValueRef f)
+{
+    snl_add_attribute(g, f, "nounwind");
+    snl_add_attribute(g, f, "noinline");
+    if (g->sanitize == SNL_SANITIZE_NONE) return;
+    const char *name = g->sanitize == SNL_SANITIZE_ADDRESS ? "sanitize_address" : "sanitize_thread";
+    snl_add_attribute(g, f, name);
 }
 
 LLVMValueRef snl_kernel_begin(SnlGen *g, const char *name, unsigned n_ptr, unsigned n_i64,

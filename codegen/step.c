@@ -489,6 +489,7 @@ LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *pay
     LLVMValueRef f = LLVMAddFunction(g->module, name, LLVMFunctionType(g->void_, params, 2, 0));
     LLVMSetLinkage(f, LLVMInternalLinkage);
     snl_mark_function(g, f);
+    snl_add_attribute(g, f, "optsize"); /* calls and loops of calls: the time is in the kernels */
     g->func = f;
     LLVMPositionBuilderAtEnd(g->b, LLVMAppendBasicBlockInContext(g->ctx, f, "entry"));
     SnlFrame frame = load_frame(&s);
