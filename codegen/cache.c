@@ -232,16 +232,29 @@ void snl_cache_write(const SnlCache *c, LLVMValueRef position, LLVMValueRef key,
                  snl_offset(g, value_scales(c), position, blocks * 2), 2);
 }
 
-/* Rows [r0, r1) of kv heads [c0, c1) into the cache at pos + row. */
+/* For each kv head of the kernel's columns: [c0, c1), or those of turn c0 of c1. */
+static void heads_begin(SnlGen *g, int64_t turns_of, SnlLoop *h)
+{
+    LLVMValueRef c0 = snl_param(g, 3), c1 = snl_param(g, 4), all = snl_i64(g, turns_of);
+    if (turns_of == 0) {
+        snl_loop_begin(g, h, c0, c1, 1, 0, NULL);
+        return;
+    }
+    LLVMValueRef end = snl_turn_begin(g, all, snl_add(g, c0, snl_i64(g, 1)), c1);
+    snl_loop_begin(g, h, snl_turn_begin(g, all, c0, c1), end, 1, 0, NULL);
+}
+
+/* Rows [r0, r1) of the thread's kv heads into the cache at pos + row. */
 void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r)
 {
     SnlGen *g = o->g;
     const SnlType *state = o->op->sym[0].state[member]->type;
     SnlCache c = snl_cache_of(g, state);
-    int64_t d = c.width;
-    char *name = snl_arena_printf(g->arena, "kv_write.%s.%lld.%lld.%lld.%lld",
-                                  snl_dtype_info[c.dtype].text, (long long)d, (long long)c.padded,
-                                  (long long)k.stride, (long long)v.stride);
+    int64_t d = c.width, turns_of = r.columns == SNL_COLUMNS_TURNS ? state->dim[1] : 0;
+    char *name =
+        snl_arena_printf(g->arena, "kv_write.%s.%lld.%lld.h%lld.%lld.%lld",
+                         snl_dtype_info[c.dtype].text, (long long)d, (long long)c.padded,
+                         (long long)turns_of, (long long)k.stride, (long long)v.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 5, &fresh);
     if (fresh) {
@@ -249,7 +262,7 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         LLVMValueRef kt = snl_offset(g, snl_param(g, 0), t.i, k.stride * 4);
         LLVMValueRef vt = snl_offset(g, snl_param(g, 1), t.i, v.stride * 4);
-        snl_loop_begin(g, &h, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
+        heads_begin(g, turns_of, &h);
         c.head = snl_offset(g, snl_param(g, 2), h.i, snl_cache_head_bytes(c.dtype, c.padded, d));
         snl_cache_write(&c, snl_add(g, snl_param(g, 7), t.i), snl_offset(g, kt, h.i, d * 4),
                         snl_offset(g, vt, h.i, d * 4));

@@ -9,10 +9,8 @@ unsigned snl_call_numbers(const SnlCall *call, int64_t *out)
     const SnlRange *r = &call->range;
     if (r->columns == SNL_COLUMNS_SHARE || r->columns == SNL_COLUMNS_MEMBER) out[n++] = r->share;
     if (r->columns == SNL_COLUMNS_ALL || r->columns == SNL_COLUMNS_MEMBER) out[n++] = r->width;
-    if (r->columns == SNL_COLUMNS_MEMBER) {
-        out[n++] = r->before;
-        out[n++] = r->begin;
-    }
+    if (r->columns == SNL_COLUMNS_MEMBER || r->columns == SNL_COLUMNS_TURNS) out[n++] = r->before;
+    if (r->columns == SNL_COLUMNS_MEMBER) out[n++] = r->begin;
     return n;
 }
 

@@ -35,7 +35,8 @@ typedef enum SnlColumnsKind {
     SNL_COLUMNS_SHARE,  /* this thread's share */
     SNL_COLUMNS_MEMBER, /* what of this thread's share of all members falls on this one:
                            begin + ([from, to) of the share - before, cut to [0, width)) */
-    SNL_COLUMNS_THREADS /* c0 = thread, c1 = number of threads: the kernel shares out */
+    SNL_COLUMNS_THREADS, /* c0 = thread, c1 = number of threads: the kernel shares out */
+    SNL_COLUMNS_TURNS    /* the same, but turn 0 is that of thread `before`: c0 = this thread's */
 } SnlColumnsKind;
 
 typedef enum SnlRowsKind {

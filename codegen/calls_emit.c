@@ -170,6 +170,13 @@ static void emit_columns(Emit *e, SnlColumnsKind kind, const LLVMValueRef *at, L
         out[0] = e->frame->thread;
         out[1] = e->frame->n_threads;
         return;
+    case SNL_COLUMNS_TURNS: { /* (thread - before) mod number of threads */
+        LLVMValueRef others = snl_sub(g, e->frame->n_threads, snl_i64(g, 1));
+        LLVMValueRef turn = snl_add(g, e->frame->thread, snl_mul(g, at[0], others));
+        out[0] = LLVMBuildURem(g->b, turn, e->frame->n_threads, "");
+        out[1] = e->frame->n_threads;
+        return;
+    }
     case SNL_COLUMNS_SHARE:
     case SNL_COLUMNS_MEMBER:
         break;

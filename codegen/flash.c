@@ -137,7 +137,7 @@ static void mask_query(const Segment *s, LLVMValueRef i, LLVMValueRef first_pane
 {
     SnlGen *g = s->g;
     LLVMValueRef row = row_of(s, i), zero = snl_i64(g, 0);
-    LLVMValueRef from = s->f->window < 0 ? zero : seen_from(s, row);
+    LLVMValueRef from = s->f->ranged ? seen_from(s, row) : zero;
     LLVMValueRef count = snl_max(g, snl_sub(g, seen_to(s, row), from), zero);
     from = snl_sub(g, from, s->begin);
     SnlLoop p;
@@ -159,13 +159,13 @@ static void mask_edges(const Segment *s)
     LLVMValueRef above = snl_add(g, s->begin, snl_mul(g, s->panels, snl_i64(g, SNL_LANES)));
     LLVMValueRef first_end = seen_to(s, row_of(s, snl_i64(g, 0)));
     LLVMValueRef edge = LLVMBuildICmp(g->b, LLVMIntSGT, above, first_end, "");
-    if (s->f->window >= 0) {
+    if (s->f->ranged) {
         LLVMValueRef below = LLVMBuildICmp(g->b, LLVMIntSLT, s->begin, seen_from(s, last), "");
         edge = LLVMBuildOr(g->b, edge, below, "");
     }
-    /* Without a window all queries see what lies before the first one's end. */
+    /* Without a lower end all queries see what lies before the first one's end. */
     LLVMValueRef whole = snl_max(g, snl_sub(g, first_end, s->begin), snl_i64(g, 0));
-    LLVMValueRef from = s->f->window < 0 ? snl_div_const(g, whole, SNL_LANES) : snl_i64(g, 0);
+    LLVMValueRef from = s->f->ranged ? snl_i64(g, 0) : snl_div_const(g, whole, SNL_LANES);
     SnlIf masked;
     SnlLoop i;
     snl_if_begin(g, &masked, edge);
@@ -365,7 +365,7 @@ static void register_tile(Segment *s, LLVMValueRef tile, LLVMValueRef block)
     LLVMValueRef last = row_of(s, snl_i64(g, s->f->queries - 1));
     s->end = snl_min(g, snl_add(g, block, snl_i64(g, SNL_ATTENTION_BLOCK)), seen_to(s, last));
     s->begin = block;
-    if (s->f->window >= 0) {
+    if (s->f->ranged) {
         LLVMValueRef from = panel_start(g, seen_from(s, row_of(s, snl_i64(g, 0))));
         s->begin = snl_max(g, block, from);
     }
@@ -398,7 +398,7 @@ static void segment_body(const SnlFlash *f, const SnlCache *cache)
                  .tiles = snl_param(g, 9)};
     s.cache.head = snl_param(g, 5);
     LLVMValueRef zero = snl_i64(g, 0);
-    LLVMValueRef from = f->window < 0 ? zero : panel_start(g, seen_from(&s, zero));
+    LLVMValueRef from = f->ranged ? panel_start(g, seen_from(&s, zero)) : zero;
     SnlLoop block, tile;
     snl_loop_begin(g, &block, from, s.cap, SNL_ATTENTION_BLOCK, 0, NULL);
     snl_loop_begin(g, &tile, zero, s.tiles, 1, 0, NULL);
@@ -415,7 +415,7 @@ void snl_flash_segment(const SnlFlash *f, const SnlCache *cache, LLVMValueRef ti
     char *name = snl_arena_printf(g->arena, "flash.%s.%lld.%lld.%lld.%s.r%d",
                                   snl_dtype_info[cache->dtype].text, (long long)f->width,
                                   (long long)f->group, (long long)cache->padded,
-                                  f->window < 0 ? "all" : "window", f->queries);
+                                  f->ranged ? "range" : "all", f->queries);
     LLVMValueRef func = snl_kernel_begin(g, name, 6, 4, &fresh);
     if (fresh) {
         segment_body(f, cache);

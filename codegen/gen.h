@@ -129,6 +129,10 @@ typedef struct SnlIf {
 void snl_if_begin(SnlGen *g, SnlIf *s, LLVMValueRef cond);
 void snl_if_end(SnlGen *g, SnlIf *s);
 
+/* First of the units that are turn `turn`'s of `n`: ceil(units * turn / n). Of units that are G heads
+ * times S each, head by head, head h begins in turn floor(h * n / G), whatever S is. */
+LLVMValueRef snl_turn_begin(SnlGen *g, LLVMValueRef units, LLVMValueRef turn, LLVMValueRef n);
+
 /* ---- functions ------------------------------------------------------------------------------- */
 
 /* A kernel: void f(ptr p0, ..., i64 r0, ...). Found by name when it exists already; `*out_new` says
@@ -196,6 +200,10 @@ void snl_kernel_rope(const SnlOpGen *o, SnlRange heads);
 void snl_kernel_rope_table(const SnlOpGen *o, SnlRange r);
 void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
                           SnlPlace y, SnlRange r);
+void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
+                                SnlPlace y, SnlRange r);
+void snl_kernel_attention_merge(const SnlOpGen *o, size_t member, SnlPlace parts, SnlPlace y,
+                                SnlRange r);
 void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r);
 void snl_kernel_shift(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r);
 void snl_kernel_row_write(const SnlOpGen *o, size_t member, SnlPlace x, SnlRange r);

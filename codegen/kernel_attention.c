@@ -12,7 +12,10 @@
  * at an edge. Rows of this call are read from the cache when kv_write has put them there (`own =
  * cache`); else they are laid out like a cache in the scratch, rounded to its format, and follow the
  * cached ones as a second segment. How blocks and tiles lie depends on shapes and positions alone:
- * so results do not depend on how tiles were shared out. */
+ * so results do not depend on how tiles were shared out.
+ *
+ * attention_parts does the same for each part of the positions alone, and leaves o, m and l: a part's
+ * row holds o of all heads, then their m, then their l (codegen/kernel_merge.c puts them together). */
 #include "codegen/attention.h"
 
 #include <float.h>
@@ -23,7 +26,8 @@
 typedef struct Attention {
     SnlGen *g;
     SnlFlash flash;
-    int64_t tile_rows, tokens;
+    int64_t tile_rows, tokens, window; /* window: -1 without */
+    int64_t heads, part;               /* kv heads; positions of a part */
     double scale;
     bool own_cache;
     int64_t q_stride, k_stride, v_stride, y_stride;
@@ -105,30 +109,48 @@ static SnlSight sight_of(const Attention *a, LLVMValueRef origin, LLVMValueRef c
     SnlGen *g = a->g;
     LLVMValueRef at = snl_add(g, origin, a->row);
     SnlSight s = {.hi = snl_add(g, at, snl_i64(g, 1)), .cap = cap, .lo = snl_i64(g, 0)};
-    if (a->flash.window >= 0) s.lo = snl_sub(g, at, snl_i64(g, a->flash.window));
+    if (a->window >= 0) s.lo = snl_sub(g, at, snl_i64(g, a->window));
     return s;
+}
+
+/* What the tile's rows see of the cache. */
+static SnlSight sight_of_cache(const Attention *a)
+{
+    SnlGen *g = a->g;
+    if (a->own_cache)
+        return sight_of(a, a->pos, snl_add(g, a->pos, snl_add(g, a->row, a->rows)));
+    SnlSight s = sight_of(a, a->pos, a->pos);
+    s.hi = a->pos;
+    return s;
+}
+
+/* Rows of this call that are not in the cache, up to the tile's last. */
+static void own_segment(const Attention *a, LLVMValueRef tiles)
+{
+    SnlGen *g = a->g;
+    LLVMValueRef end = snl_add(g, a->row, a->rows);
+    SnlCache own = snl_cache_for(a->flash.cache, a->tokens);
+    own.head = a->own;
+    lay_out_own_rows(a, &own, end);
+    SnlSight fresh = sight_of(a, snl_i64(g, 0), end);
+    snl_flash_segment(&a->flash, &own, tiles, &fresh);
+}
+
+static LLVMValueRef register_tiles(const Attention *a, LLVMValueRef n)
+{
+    SnlGen *g = a->g;
+    return snl_div_const(g, snl_add(g, n, snl_i64(g, a->flash.queries - 1)), a->flash.queries);
 }
 
 static void attention_tile(Attention *a)
 {
     SnlGen *g = a->g;
-    SnlFlash *f = &a->flash;
-    LLVMValueRef n = snl_mul(g, a->rows, snl_i64(g, f->group));
-    LLVMValueRef tiles =
-        snl_div_const(g, snl_add(g, n, snl_i64(g, f->queries - 1)), f->queries);
+    LLVMValueRef n = snl_mul(g, a->rows, snl_i64(g, a->flash.group));
+    LLVMValueRef tiles = register_tiles(a, n);
+    SnlSight cached = sight_of_cache(a);
     pack_queries(a, n, tiles);
-    LLVMValueRef end = snl_add(g, a->row, a->rows);
-    LLVMValueRef cap = a->own_cache ? snl_add(g, a->pos, end) : a->pos;
-    SnlSight cached = sight_of(a, a->pos, cap);
-    if (!a->own_cache) cached.hi = a->pos;
-    snl_flash_segment(f, &f->cache, tiles, &cached);
-    if (!a->own_cache) {
-        SnlCache own = snl_cache_for(f->cache, a->tokens);
-        own.head = a->own;
-        lay_out_own_rows(a, &own, end);
-        SnlSight fresh = sight_of(a, snl_i64(g, 0), end);
-        snl_flash_segment(f, &own, tiles, &fresh);
-    }
+    snl_flash_segment(&a->flash, &a->flash.cache, tiles, &cached);
+    if (!a->own_cache) own_segment(a, tiles);
     unpack_results(a, n);
 }
 
@@ -159,8 +181,8 @@ static void divide_scratch(Attention *a, int64_t queries)
         snl_offset_const(g, f->scores, SNL_ATTENTION_QUERIES * SNL_ATTENTION_BLOCK * 4);
 }
 
-/* Rows [r0, r1) of kv head h. */
-static void attention_head(Attention *a, LLVMValueRef h, LLVMValueRef r0, LLVMValueRef r1)
+/* Makes kv head h the one at hand. */
+static void find_head(Attention *a, LLVMValueRef h)
 {
     SnlGen *g = a->g;
     SnlFlash *f = &a->flash;
@@ -171,6 +193,12 @@ static void attention_head(Attention *a, LLVMValueRef h, LLVMValueRef r0, LLVMVa
     a->y = snl_offset(g, snl_param(g, 3), h, f->group * row);
     f->cache.head = snl_offset(
         g, snl_param(g, 4), h, snl_cache_head_bytes(f->cache.dtype, f->cache.padded, f->width));
+}
+
+/* Rows [r0, r1) of kv head h. */
+static void attention_head(Attention *a, LLVMValueRef h, LLVMValueRef r0, LLVMValueRef r1)
+{
+    find_head(a, h);
     attention_rows(a, r0, r1);
 }
 
@@ -206,14 +234,101 @@ static void attention_tiles(Attention *a, int64_t heads)
     snl_loop_end(g, &turn, NULL);
 }
 
-static char *kernel_name(const Attention *a, int64_t tiles_of_heads)
+/* ---- one token's positions by parts ------------------------------------------------------------ */
+
+/* The part's sums of weighted values, maxima and sums of weights, for the heads of kv head h. */
+static void unpack_part(const Attention *a, LLVMValueRef h, LLVMValueRef part)
+{
+    SnlGen *g = a->g;
+    const SnlFlash *f = &a->flash;
+    int64_t queries = a->heads * f->group, row = f->width * 4;
+    LLVMValueRef y = snl_offset(g, snl_param(g, 3), part, queries * (row + 8));
+    LLVMValueRef values = snl_offset(g, y, h, f->group * row);
+    LLVMValueRef tops = snl_offset(g, snl_offset_const(g, y, queries * row), h, f->group * 4);
+    int lanes = snl_lanes_for(f->width);
+    SnlLoop i, j;
+    snl_loop_begin(g, &i, snl_i64(g, 0), snl_i64(g, f->group), 1, 0, NULL);
+    LLVMValueRef tile = snl_offset(g, f->tops, snl_div_const(g, i.i, f->queries), SNL_FLASH_TOPS);
+    LLVMValueRef top = snl_load(g, snl_offset(g, tile, snl_rem_const(g, i.i, f->queries), 4), 1);
+    LLVMValueRef sums = snl_load(g, snl_offset(g, f->sums, i.i, SNL_FLASH_SUMS), SNL_LANES);
+    LLVMValueRef at = snl_offset(g, tops, i.i, 4);
+    snl_store(g, top, at);
+    snl_store(g, snl_reduce_add(g, sums, SNL_LANES), snl_offset_const(g, at, queries * 4));
+    snl_loop_begin(g, &j, snl_i64(g, 0), snl_i64(g, f->width), lanes, 0, NULL);
+    LLVMValueRef o = snl_load(g, snl_offset(g, snl_offset(g, f->out, i.i, row), j.i, 4), lanes);
+    snl_store(g, o, snl_offset(g, snl_offset(g, values, i.i, row), j.i, 4));
+    snl_loop_end(g, &j, NULL);
+    snl_loop_end(g, &i, NULL);
+}
+
+/* Kv head h sees `part`; `fresh`: it is the one that the token at hand lies in. */
+static void attention_part(Attention *a, LLVMValueRef h, LLVMValueRef part, LLVMValueRef fresh)
+{
+    SnlGen *g = a->g;
+    LLVMValueRef n = snl_i64(g, a->flash.group), tiles = register_tiles(a, n);
+    LLVMValueRef begin = snl_mul(g, part, snl_i64(g, a->part));
+    find_head(a, h);
+    SnlSight cached = sight_of_cache(a);
+    cached.lo = snl_max(g, cached.lo, begin);
+    cached.cap = snl_min(g, cached.cap, snl_add(g, begin, snl_i64(g, a->part)));
+    pack_queries(a, n, tiles);
+    snl_flash_segment(&a->flash, &a->flash.cache, tiles, &cached);
+    if (!a->own_cache) {
+        SnlIf own;
+        snl_if_begin(g, &own, fresh);
+        own_segment(a, tiles);
+        snl_if_end(g, &own);
+    }
+    unpack_part(a, h, part);
+}
+
+void snl_parts_seen(SnlGen *g, LLVMValueRef pos, const SnlParts *p, LLVMValueRef *out_first,
+                    LLVMValueRef *out_last)
+{
+    LLVMValueRef from = snl_sub(g, pos, snl_i64(g, p->window));
+    LLVMValueRef most = snl_i64(g, p->count - 1);
+    *out_last = snl_min(g, snl_div_const(g, pos, p->size), most);
+    *out_first = snl_i64(g, 0);
+    if (p->window < 0) return;
+    *out_first = snl_div_const(g, snl_max(g, from, *out_first), p->size);
+    *out_first = snl_min(g, *out_first, most);
+}
+
+/* ... this thread's turn, number of threads, row, pos. Units are (kv head, part), a head's from its
+ * last part backwards; taken from the end of the turn, so that memory is read forwards. */
+static void attention_parts(Attention *a, const SnlParts *p)
+{
+    SnlGen *g = a->g;
+    LLVMValueRef turn = snl_param(g, 6), n_threads = snl_param(g, 7), one = snl_i64(g, 1);
+    LLVMValueRef first, last;
+    snl_parts_seen(g, a->pos, p, &first, &last);
+    LLVMValueRef seen = snl_add(g, snl_sub(g, last, first), one);
+    LLVMValueRef units = snl_mul(g, seen, snl_i64(g, a->heads));
+    LLVMValueRef begin = snl_turn_begin(g, units, turn, n_threads);
+    LLVMValueRef end = snl_turn_begin(g, units, snl_add(g, turn, one), n_threads);
+    LLVMValueRef from_end = snl_sub(g, snl_add(g, begin, end), one);
+    a->row = snl_i64(g, 0);
+    a->rows = one;
+    SnlLoop u;
+    snl_loop_begin(g, &u, begin, end, 1, 0, NULL);
+    LLVMValueRef unit = snl_sub(g, from_end, u.i);
+    LLVMValueRef head = LLVMBuildUDiv(g->b, unit, seen, "");
+    LLVMValueRef back = snl_sub(g, unit, snl_mul(g, head, seen));
+    LLVMValueRef fresh = LLVMBuildICmp(g->b, LLVMIntEQ, back, snl_i64(g, 0), "");
+    attention_part(a, head, snl_sub(g, last, back), fresh);
+    snl_loop_end(g, &u, NULL);
+}
+
+/* ---- the calls --------------------------------------------------------------------------------- */
+
+static char *kernel_name(const Attention *a, const char *how)
 {
     const SnlFlash *f = &a->flash;
     return snl_arena_printf(
-        a->g->arena, "attention.%s.%lld.%lld.%lld.w%lld.%a.%s.h%lld.r%d.t%lld.%lld.%lld.%lld.%lld.%lld",
+        a->g->arena, "%s.%s.%lld.%lld.%lld.w%lld.%a.%s.r%d.t%lld.%lld.%lld.%lld.%lld.%lld", how,
         snl_dtype_info[f->cache.dtype].text, (long long)f->width, (long long)f->group,
-        (long long)f->cache.padded, (long long)f->window, a->scale, a->own_cache ? "cache" : "rows",
-        (long long)tiles_of_heads, f->queries, (long long)a->tile_rows, (long long)a->tokens, (long long)a->q_stride,
+        (long long)f->cache.padded, (long long)a->window, a->scale, a->own_cache ? "cache" : "rows",
+        f->queries, (long long)a->tile_rows, (long long)a->tokens, (long long)a->q_stride,
         (long long)a->k_stride, (long long)a->v_stride, (long long)a->y_stride);
 }
 
@@ -225,41 +340,87 @@ static int register_queries(const SnlGen *g, int64_t queries)
     return (int)((queries + tiles - 1) / tiles);
 }
 
+static Attention attention_of(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
+                              SnlPlace y)
+{
+    const SnlAttrs *attrs = &o->op->attrs;
+    const SnlType *cache = o->op->sym[0].state[member]->type;
+    int64_t group = snl_attention_group(o->op), d = cache->dim[3];
+    int64_t rows = snl_attention_tile_rows(o->op, o->tokens);
+    int64_t window = snl_attr_int_at(attrs, "window", member, -1);
+    return (Attention){.g = o->g,
+                       .flash = {.g = o->g,
+                                 .cache = snl_cache_of(o->g, cache),
+                                 .width = d,
+                                 .group = group,
+                                 .ranged = window >= 0,
+                                 .queries = register_queries(o->g, rows * group)},
+                       .tile_rows = rows,
+                       .tokens = o->tokens,
+                       .window = window,
+                       .heads = snl_attention_kv_heads(o->op),
+                       .scale = snl_attr_real(attrs, "scale", 1.0 / sqrt((double)d)),
+                       .own_cache = snl_attr_find(attrs, "own") != NULL,
+                       .q_stride = q.stride,
+                       .k_stride = k.stride,
+                       .v_stride = v.stride,
+                       .y_stride = y.stride};
+}
+
+static LLVMValueRef begin_kernel(Attention *a, const SnlOpGen *o, const char *how, bool *out_new)
+{
+    LLVMValueRef f = snl_kernel_begin(a->g, kernel_name(a, how), 6, 5, out_new);
+    if (!*out_new) return f;
+    divide_scratch(a, snl_attention_tile_queries(o->op, o->tokens));
+    a->pos = snl_param(a->g, 10);
+    return f;
+}
+
 void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
                           SnlPlace y, SnlRange r)
 {
     SnlGen *g = o->g;
-    const SnlAttrs *attrs = &o->op->attrs;
-    const SnlState *cache = o->op->sym[0].state[member];
-    int64_t group = snl_attention_group(o->op), d = cache->type->dim[3];
-    int64_t rows = snl_attention_tile_rows(o->op, o->tokens);
-    Attention a = {.g = g,
-                   .flash = {.g = g,
-                             .cache = snl_cache_of(g, cache->type),
-                             .width = d,
-                             .group = group,
-                             .window = snl_attr_int_at(attrs, "window", member, -1),
-                             .queries = register_queries(g, rows * group)},
-                   .tile_rows = rows,
-                   .tokens = o->tokens,
-                   .scale = snl_attr_real(attrs, "scale", 1.0 / sqrt((double)d)),
-                   .own_cache = snl_attr_find(attrs, "own") != NULL,
-                   .q_stride = q.stride,
-                   .k_stride = k.stride,
-                   .v_stride = v.stride,
-                   .y_stride = y.stride};
-    int64_t heads = r.columns == SNL_COLUMNS_THREADS ? snl_attention_kv_heads(o->op) : 0;
-    bool fresh;
-    LLVMValueRef f = snl_kernel_begin(g, kernel_name(&a, heads), 6, 5, &fresh);
+    Attention a = attention_of(o, member, q, k, v, y);
+    bool tiles = r.columns == SNL_COLUMNS_THREADS, fresh;
+    const char *how = tiles ? snl_arena_printf(g->arena, "attention.tiles%lld", (long long)a.heads)
+                            : "attention";
+    LLVMValueRef f = begin_kernel(&a, o, how, &fresh);
     if (fresh) {
-        divide_scratch(&a, snl_attention_tile_queries(o->op, o->tokens));
-        a.pos = snl_param(g, 10);
-        if (heads)
-            attention_tiles(&a, heads);
+        if (tiles)
+            attention_tiles(&a, a.heads);
         else
             attention_body(&a);
         snl_kernel_end(g);
     }
-    SnlAddress at[] = {q.base, k.base, v.base, y.base, snl_state_at(o, cache), o->scratch};
+    SnlAddress at[] = {
+        q.base, k.base, v.base, y.base, snl_state_at(o, o->op->sym[0].state[member]), o->scratch};
+    snl_call_kernel_at_pos(o, f, at, 6, r);
+}
+
+SnlParts snl_parts_of(const SnlOp *op, size_t member)
+{
+    return (SnlParts){.size = snl_attr_int(&op->attrs, "part", 1),
+                      .count = snl_attention_part_count(op),
+                      .window = snl_attr_int_at(&op->attrs, "window", member, -1)};
+}
+
+void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
+                                SnlPlace y, SnlRange r)
+{
+    SnlGen *g = o->g;
+    Attention a = attention_of(o, member, q, k, v, y);
+    SnlParts p = snl_parts_of(o->op, member);
+    a.flash.ranged = true;
+    a.part = p.size;
+    bool fresh;
+    const char *how = snl_arena_printf(g->arena, "attention_parts%lld.%lld.%lld", (long long)a.heads,
+                                       (long long)p.size, (long long)p.count);
+    LLVMValueRef f = begin_kernel(&a, o, how, &fresh);
+    if (fresh) {
+        attention_parts(&a, &p);
+        snl_kernel_end(g);
+    }
+    SnlAddress at[] = {
+        q.base, k.base, v.base, y.base, snl_state_at(o, o->op->sym[0].state[member]), o->scratch};
     snl_call_kernel_at_pos(o, f, at, 6, r);
 }

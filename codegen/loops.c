@@ -130,3 +130,9 @@ void snl_call(SnlGen *g, LLVMValueRef func, LLVMValueRef *args, unsigned n)
 {
     LLVMBuildCall2(g->b, LLVMGlobalGetValueType(func), func, args, n, "");
 }
+
+LLVMValueRef snl_turn_begin(SnlGen *g, LLVMValueRef units, LLVMValueRef turn, LLVMValueRef n)
+{
+    LLVMValueRef up = snl_add(g, snl_mul(g, units, turn), snl_sub(g, n, snl_i64(g, 1)));
+    return LLVMBuildUDiv(g->b, up, n, "");
+}

@@ -49,6 +49,8 @@ static SnlStatus check_place(const Check *c, const SnlOp *op, const SnlPlacement
 static int64_t heads_of(const SnlOp *op)
 {
     if (op->code == SNL_OP_ATTENTION) return snl_attention_kv_heads(op);
+    if (op->code == SNL_OP_ATTENTION_MERGE)
+        return snl_attr_int(&snl_in(op, 0)->def->attrs, "heads", 1);
     if (op->code == SNL_OP_KV_WRITE) return op->sym[0].state[0]->type->dim[1];
     bool heads = op->code == SNL_OP_ROPE || op->code == SNL_OP_RMS_NORM;
     return heads ? snl_attr_int(&op->attrs, "heads", 1) : 0;
@@ -82,8 +84,12 @@ static bool columns_fit(const SnlOp *op, const SnlPlacement *p)
     return inner || op->code != SNL_OP_MIX || snl_type_members(type) == 1;
 }
 
-static bool split_fits(const SnlOp *op, const SnlPlacement *p)
+static bool split_fits(const Check *c, const SnlOp *op, const SnlPlacement *p)
 {
+    bool parts = op->code == SNL_OP_ATTENTION_PARTS;
+    if (parts || p->split == SNL_SPLIT_PARTS)
+        return c->tokens == 1 && p->split == SNL_SPLIT_PARTS &&
+               (parts || op->code == SNL_OP_KV_WRITE);
     switch (p->split) {
     case SNL_SPLIT_COLS:
     case SNL_SPLIT_INNER:
@@ -95,6 +101,7 @@ static bool split_fits(const SnlOp *op, const SnlPlacement *p)
     case SNL_SPLIT_ROWS:
     case SNL_SPLIT_ALL:
         return op->code != SNL_OP_ROW_WRITE;
+    case SNL_SPLIT_PARTS:
     case SNL_SPLIT_VIEW:
     case SNL_SPLIT_COUNT:
         break;
@@ -110,7 +117,7 @@ static SnlStatus check_op(Check *c, const SnlOp *op)
     if (!snl_placement_read(op, &p)) return fail(c, op, "no stage");
     if (p.stage < c->stage) return fail(c, op, "a stage before that of the op before it");
     c->stage = p.stage;
-    if (!split_fits(op, &p)) return fail(c, op, "a split that does not fit it");
+    if (!split_fits(c, op, &p)) return fail(c, op, "a split that does not fit it");
     return check_place(c, op, &p);
 }
 

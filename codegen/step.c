@@ -242,6 +242,36 @@ static void emit_attention(Step *s, SnlOpGen *o)
     }
 }
 
+/* Units of member m's `heads` kv heads; its turns begin where those of the member before end. */
+static SnlRange turns_range(size_t m, int64_t heads)
+{
+    return (SnlRange){
+        .columns = SNL_COLUMNS_TURNS, .rows = SNL_ROWS_ALL, .before = (int64_t)m * heads};
+}
+
+static void emit_attention_parts(Step *s, SnlOpGen *o)
+{
+    const SnlOp *op = o->op;
+    (void)s;
+    for (size_t m = 0; m < op->sym[0].n; m++)
+        snl_kernel_attention_parts(o, m, member_place(snl_in(op, 0), o->in[0], m),
+                                   member_place(snl_in(op, 1), o->in[1], m),
+                                   member_place(snl_in(op, 2), o->in[2], m),
+                                   member_place(op->out[0], o->out, m),
+                                   turns_range(m, snl_attention_kv_heads(op)));
+}
+
+static void emit_attention_merge(Step *s, SnlOpGen *o)
+{
+    const SnlOp *op = o->op;
+    size_t members = (size_t)member_count(op);
+    int64_t heads = snl_attr_int(&snl_in(op, 0)->def->attrs, "heads", 1);
+    for (size_t m = 0; m < members; m++)
+        snl_kernel_attention_merge(o, m, member_place(snl_in(op, 0), o->in[0], m),
+                                   member_place(op->out[0], o->out, m),
+                                   head_range(s, &o->p, m, members, heads));
+}
+
 static void emit_kv_write(Step *s, SnlOpGen *o)
 {
     const SnlOp *op = o->op;
@@ -250,7 +280,9 @@ static void emit_kv_write(Step *s, SnlOpGen *o)
         int64_t heads = op->sym[0].state[m]->type->dim[1];
         snl_kernel_kv_write(o, m, member_place(snl_in(op, 0), o->in[0], m),
                             member_place(snl_in(op, 1), o->in[1], m),
-                            head_range(s, &o->p, m, members, heads));
+                            o->p.split == SNL_SPLIT_PARTS
+                                ? turns_range(m, heads)
+                                : head_range(s, &o->p, m, members, heads));
     }
 }
 

@@ -77,8 +77,12 @@ static const double *key_or_value(const Sight *s, int64_t value, int64_t j)
     return snl_view_row(value ? s->v : s->k, j - s->pos, s->m) + s->g * s->d;
 }
 
-/* out = softmax(q . k_j * scale) v_j over j = lo..hi */
-static void attend(const Sight *s, const double *q, int64_t lo, int64_t hi, double *out)
+/* What softmax needs of positions lo..hi: the largest score, the sum of exp(score - largest). */
+typedef struct Weights {
+    double most, sum;
+} Weights;
+
+static Weights weigh(const Sight *s, const double *q, int64_t lo, int64_t hi)
 {
     double most = -INFINITY, sum = 0;
     for (int64_t j = lo; j <= hi; j++) {
@@ -89,9 +93,36 @@ static void attend(const Sight *s, const double *q, int64_t lo, int64_t hi, doub
         most = fmax(most, s->score[j]);
     }
     for (int64_t j = lo; j <= hi; j++) sum += s->score[j] = exp(s->score[j] - most);
+    return (Weights){most, sum};
+}
+
+/* out += weight / sum * v_j over j = lo..hi */
+static void add_values(const Sight *s, int64_t lo, int64_t hi, double sum, double *out)
+{
     for (int64_t j = lo; j <= hi; j++) {
         const double *v = key_or_value(s, 1, j);
         for (int64_t i = 0; i < s->d; i++) out[i] += s->score[j] / sum * v[i];
+    }
+}
+
+/* One query head sees positions lo..hi: the head's result in `row`, or in attention_parts what
+ * every part gives of it. */
+static void attend(const Sight *s, const SnlOp *op, int64_t h, const double *q, int64_t lo,
+                   int64_t hi, double *row)
+{
+    if (op->code == SNL_OP_ATTENTION) {
+        add_values(s, lo, hi, weigh(s, q, lo, hi).sum, row + h * s->d);
+        return;
+    }
+    int64_t part = snl_attr_int(&op->attrs, "part", 1), heads = snl_attr_int(&op->attrs, "heads", 1);
+    int64_t words = heads * (s->d + 2), n = snl_type_width(op->out[0]->type) / words;
+    for (int64_t p = 0; p < n; p++, row += words) {
+        int64_t from = lo > p * part ? lo : p * part;
+        int64_t to = p == n - 1 || hi < (p + 1) * part ? hi : (p + 1) * part - 1;
+        Weights w = weigh(s, q, from, to);
+        add_values(s, from, to, 1.0, row + h * s->d);
+        row[heads * s->d + h] = w.most;
+        row[heads * (s->d + 1) + h] = w.sum;
     }
 }
 
@@ -107,8 +138,8 @@ static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64
     SNL_TRY(cache_of(f, op, m, G, d, &cache));
     if (pos > cache.context)
         return snl_error(f->eval->diag, SNL_E_NUMERIC, op->loc,
-                         "attention: position beyond the context: found %lld, wanted at most %lld",
-                         (long long)pos, (long long)cache.context);
+                         "%s: position beyond the context: found %lld, wanted at most %lld",
+                         snl_op_info[op->code].text, (long long)pos, (long long)cache.context);
     k = rounded(f, &cache, &k, m);
     v = rounded(f, &cache, &v, m);
     double *score = snl_xmalloc((size_t)(pos + out.rows) * sizeof(double));
@@ -118,7 +149,7 @@ static SnlStatus attention_member(SnlFrame *f, const SnlOp *op, int64_t m, int64
         for (int64_t h = 0; h < H; h++) {
             int64_t hi = pos + t, lo = window >= 0 && hi > window ? hi - window : 0;
             s.g = h / (H / G);
-            attend(&s, snl_view_row(&q, t, m) + h * d, lo, hi, snl_view_row(&out, t, m) + h * d);
+            attend(&s, op, h, snl_view_row(&q, t, m) + h * d, lo, hi, snl_view_row(&out, t, m));
         }
     free(score);
     return SNL_OK;
@@ -130,6 +161,39 @@ SnlStatus snl_eval_op_attention(SnlFrame *f, const SnlOp *op)
     int64_t pos;
     SNL_TRY(snl_frame_index(f, op, 3, &pos));
     for (int64_t m = 0; m < out.members; m++) SNL_TRY(attention_member(f, op, m, pos));
+    return SNL_OK;
+}
+
+SnlStatus snl_eval_op_attention_parts(SnlFrame *f, const SnlOp *op)
+{
+    return snl_eval_op_attention(f, op);
+}
+
+/* Head h of one row: parts weighted by how their largest scores compare, in order. */
+static void merge_head(const double *parts, int64_t n, int64_t heads, int64_t h, int64_t d,
+                       double *out)
+{
+    int64_t words = heads * (d + 2);
+    const double *most = parts + heads * d + h, *sums = most + heads;
+    double top = -INFINITY, sum = 0;
+    for (int64_t p = 0; p < n; p++) top = fmax(top, most[p * words]);
+    for (int64_t p = 0; p < n; p++) {
+        double weight = exp(most[p * words] - top);
+        sum += weight * sums[p * words];
+        for (int64_t i = 0; i < d; i++) out[i] += weight * parts[p * words + h * d + i];
+    }
+    for (int64_t i = 0; i < d; i++) out[i] /= sum;
+}
+
+SnlStatus snl_eval_op_attention_merge(SnlFrame *f, const SnlOp *op)
+{
+    SnlView in = snl_frame_in(f, op, 0), out = snl_frame_out(f, op, 0); /* zeroed */
+    int64_t heads = snl_attr_int(&snl_in(op, 0)->def->attrs, "heads", 1), d = out.width / heads;
+    for (int64_t t = 0; t < out.rows; t++)
+        for (int64_t m = 0; m < out.members; m++)
+            for (int64_t h = 0; h < heads; h++)
+                merge_head(snl_view_row(&in, t, m), in.width / (heads * (d + 2)), heads, h, d,
+                           snl_view_row(&out, t, m) + h * d);
     return SNL_OK;
 }
 

@@ -286,8 +286,8 @@ static SnlStatus check_window(const SnlInfer *x, int64_t M)
                           (ll)M);
 }
 
-/* q [T, (M,) H*d], k and v [T, (M,) G*d], index -> [T, (M,) H*d] */
-static SnlStatus infer_attention(const SnlInfer *x)
+/* Operands of q [T, (M,) H*d], k and v [T, (M,) G*d], index. */
+static SnlStatus attention_operands(const SnlInfer *x)
 {
     const SnlType *q, *k, *v;
     int64_t H = snl_attr_int(&x->op->attrs, "heads", 1);
@@ -302,7 +302,64 @@ static SnlStatus infer_attention(const SnlInfer *x)
     SNL_TRY(same_width(x, 1, k, q->rank, snl_type_members(q), G * d));
     SNL_TRY(same_width(x, 2, v, q->rank, snl_type_members(q), G * d));
     SNL_TRY(state_members(x, q));
-    SNL_TRY(check_window(x, snl_type_members(q)));
+    return check_window(x, snl_type_members(q));
+}
+
+/* -> [T, (M,) H*d] */
+static SnlStatus infer_attention(const SnlInfer *x)
+{
+    SNL_TRY(attention_operands(x));
+    const SnlType *q = snl_in(x->op, 0)->type;
+    return like(x, q, snl_type_width(q));
+}
+
+/* Positions that all states have room for. */
+static SnlStatus context_of(const SnlInfer *x, int64_t *out)
+{
+    const SnlSymbols *s = &x->op->sym[0];
+    for (size_t i = 0; i < s->n; i++) {
+        const SnlType *type = s->state[i]->type;
+        if (!type || type->rank != 4)
+            return snl_infer_fail(x, SNL_E_TYPE, "state '@%s': found %s, wanted a cache's state",
+                                  s->state[i]->name,
+                                  type ? snl_infer_text(x, type) : "a layer's parameter");
+        if (i > 0 && type->dim[2] != *out)
+            return snl_infer_fail(x, SNL_E_SHAPE,
+                                  "state '@%s': found a context of %lld, wanted %lld as in '@%s'",
+                                  s->state[i]->name, (ll)type->dim[2], (ll)*out, s->state[0]->name);
+        *out = type->dim[2];
+    }
+    return SNL_OK;
+}
+
+/* -> [T, (M,) P*H*(d + 2)], P parts of the context */
+static SnlStatus infer_attention_parts(const SnlInfer *x)
+{
+    int64_t H = snl_attr_int(&x->op->attrs, "heads", 1), context = 1, width;
+    int64_t part = snl_attr_int(&x->op->attrs, "part", 1);
+    SNL_TRY(attention_operands(x));
+    SNL_TRY(context_of(x, &context));
+    if (part % 16 != 0)
+        return snl_infer_fail(x, SNL_E_ATTR, "part: found %lld, wanted a multiple of 16", (ll)part);
+    const SnlType *q = snl_in(x->op, 0)->type;
+    int64_t parts = context / part + (context % part != 0);
+    if (!snl_mul_i64(parts, snl_type_width(q) + 2 * H, &width)) width = INT64_MAX;
+    return like(x, q, width);
+}
+
+/* [T, (M,) P*H*(d + 2)], index -> [T, (M,) H*d] */
+static SnlStatus infer_attention_merge(const SnlInfer *x)
+{
+    const SnlOp *parts = snl_in(x->op, 0)->def;
+    SNL_TRY(index_operand(x, 1));
+    if (!parts || parts->code != SNL_OP_ATTENTION_PARTS)
+        return snl_infer_fail(x, SNL_E_STRUCTURE,
+                              "operand 0 ('%%%s'): wanted the result of attention_parts",
+                              snl_in(x->op, 0)->name);
+    if (snl_in(parts, 3) != snl_in(x->op, 1))
+        return snl_infer_fail(x, SNL_E_STRUCTURE, "found position '%%%s', wanted '%%%s' of the parts",
+                              snl_in(x->op, 1)->name, snl_in(parts, 3)->name);
+    const SnlType *q = snl_in(parts, 0)->type;
     return like(x, q, snl_type_width(q));
 }
 

@@ -294,6 +294,12 @@ SnlFunc *snl_func_clone(const SnlFunc *func, const char *name);
 
 /* ---- inference and verification (ir/infer.c, ir/verify.c) ---------------------------------------- */
 
+/* Does the op attend to the positions of a cache? */
+static inline bool snl_op_attends(const SnlOp *op)
+{
+    return op->code == SNL_OP_ATTENTION || op->code == SNL_OP_ATTENTION_PARTS;
+}
+
 /* Result types of `op` from its operands, symbols and attributes. Reports E02xx and fails when they
  * do not fit. out_types has room for snl_op_result_count(op) entries. */
 SnlStatus snl_op_infer(const SnlOp *op, SnlDiag *diag, const SnlType **out_types);

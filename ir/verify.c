@@ -313,12 +313,25 @@ static void check_results(Body *b, const SnlOp *op)
                             text_of(v, op->out[i]->type), text_of(v, type[i]));
 }
 
+/* What attention_parts gives of parts that nobody sees is for attention_merge to pass over. */
+static void check_parts(Body *b, const SnlOp *op)
+{
+    for (size_t i = 0; i < op->n_in && op->code != SNL_OP_ATTENTION_MERGE; i++)
+        if (snl_in(op, i)->def && snl_in(op, i)->def->code == SNL_OP_ATTENTION_PARTS)
+            snl_verify_fail(b->v, SNL_E_STRUCTURE, op->loc,
+                            "%s: found '%%%s' of attention_parts, wanted attention_merge between",
+                            snl_op_info[op->code].text, snl_in(op, i)->name);
+}
+
 static void check_op(Body *b, const SnlOp *op)
 {
     if (op->code == SNL_OP_RETURN && op->next)
         snl_verify_fail(b->v, SNL_E_STRUCTURE, op->loc, "return must be the last operation");
     check_finite(b->v, &op->attrs, op->loc);
-    if (check_operands(b, op) && check_symbols(b, op)) check_results(b, op);
+    if (check_operands(b, op) && check_symbols(b, op)) {
+        check_parts(b, op);
+        check_results(b, op);
+    }
     for (size_t i = 0; i < op->n_out; i++) define(b, op->out[i], op, op->loc);
 }
 

@@ -117,7 +117,7 @@ static bool require_group(const Calls *c, Visit *at, const SnlOp *op, const Need
 static bool check_states(const Calls *c, Visit *at, const SnlOp *op)
 {
     Need n = {NOTHING, 0, 0, {0}};
-    if (op->code == SNL_OP_ATTENTION) {
+    if (snl_op_attends(op)) {
         int64_t heads = snl_attr_int(&op->attrs, "heads", 1);
         n = (Need){CACHE,
                    snl_attr_int(&op->attrs, "kv_heads", heads),

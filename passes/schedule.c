@@ -30,8 +30,8 @@
 
 #include <string.h>
 
-const char *const snl_split_text[SNL_SPLIT_COUNT] = {"cols", "inner", "rows", "tiles",
-                                                     "all",  "one",   "view"};
+const char *const snl_split_text[SNL_SPLIT_COUNT] = {"cols",  "inner", "rows", "tiles",
+                                                     "parts", "all",   "one",  "view"};
 
 bool snl_placement_read(const SnlOp *op, SnlPlacement *out)
 {
@@ -66,6 +66,12 @@ int64_t snl_attention_kv_heads(const SnlOp *op)
 int64_t snl_attention_group(const SnlOp *op)
 {
     return snl_attr_int(&op->attrs, "heads", 1) / snl_attention_kv_heads(op);
+}
+
+int64_t snl_attention_part_count(const SnlOp *op)
+{
+    int64_t context = op->sym[0].state[0]->type->dim[2], part = snl_attr_int(&op->attrs, "part", 1);
+    return (context + part - 1) / part;
 }
 
 /* Keys and values are read once for a tile: enough queries to pay for that, few enough to share
@@ -114,7 +120,7 @@ static int64_t attention_scratch_bytes(const SnlOp *op, int64_t tokens)
 
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
 {
-    if (op->code == SNL_OP_ATTENTION) return attention_scratch_bytes(op, tokens);
+    if (snl_op_attends(op)) return attention_scratch_bytes(op, tokens);
     if (tokens == 1 || !snl_linear_takes_pairs(op)) return 0;
     int64_t row = snl_pairs_row_bytes(snl_type_width(snl_in(op, 0)->type)), nbytes;
     return snl_mul_i64(row, tokens, &nbytes) ? nbytes : INT64_MAX;
@@ -162,7 +168,7 @@ static bool shares_state(const SnlOp *a, const SnlOp *b)
 
 static const SnlValue *position_of(const SnlOp *op)
 {
-    return snl_in(op, op->code == SNL_OP_ATTENTION ? 3 : op->code == SNL_OP_KV_WRITE ? 2 : 1);
+    return snl_in(op, snl_op_attends(op) ? 3 : op->code == SNL_OP_KV_WRITE ? 2 : 1);
 }
 
 static bool same_states(const SnlOp *a, const SnlOp *b)
@@ -171,20 +177,28 @@ static bool same_states(const SnlOp *a, const SnlOp *b)
     return s->n == t->n && memcmp(s->state, t->state, s->n * sizeof *s->state) == 0;
 }
 
+bool snl_same_rows_of_caches(const SnlOp *a, const SnlOp *b)
+{
+    return same_states(a, b) && position_of(a) == position_of(b);
+}
+
 static bool is_effect(const SnlOp *op)
 {
     return snl_op_info[op->code].flags & SNL_EFFECT;
 }
 
-/* Must `op` wait for `earlier`, because one writes what the other reads or writes? Attention reads
- * rows before a position and kv_write writes rows from it on, but in one panel of 16 positions. So
- * they share a stage only where a head's reader is its writer: one token, the same caches. */
-static bool must_wait(const SnlScheduler *s, const SnlOp *op, const SnlOp *earlier)
+/* Must `op`, split as `split`, wait for `earlier`, because one writes what the other reads or
+ * writes? Attention reads rows before a position and kv_write writes rows from it on, but in one
+ * panel of 16 positions. So they share a stage only where the panel's reader is its writer: one
+ * token, the same caches, shared out by the same rule. */
+static bool must_wait(const SnlScheduler *s, const SnlOp *op, SnlSplit split, const SnlOp *earlier)
 {
+    SnlPlacement before;
     if ((!is_effect(op) && !is_effect(earlier)) || !shares_state(op, earlier)) return false;
-    bool attention = op->code == SNL_OP_ATTENTION || earlier->code == SNL_OP_ATTENTION;
-    return !(attention && snl_is_decode(s) && same_states(op, earlier) &&
-             position_of(op) == position_of(earlier));
+    bool attention = snl_op_attends(op) || snl_op_attends(earlier);
+    bool same_rule = snl_placement_read(earlier, &before) &&
+                     (before.split == SNL_SPLIT_PARTS) == (split == SNL_SPLIT_PARTS);
+    return !(attention && same_rule && snl_is_decode(s) && snl_same_rows_of_caches(op, earlier));
 }
 
 static bool touches_state(const SnlOp *op)
@@ -193,11 +207,11 @@ static bool touches_state(const SnlOp *op)
 }
 
 /* First stage after all that `op` must wait for because of the states it touches. */
-static int64_t after_effects(const SnlScheduler *s, const SnlOp *op)
+static int64_t after_effects(const SnlScheduler *s, const SnlOp *op, SnlSplit split)
 {
     int64_t stage = 0;
     for (const SnlOp *e = touches_state(op) ? op->prev : NULL; e; e = e->prev) {
-        if (!touches_state(e) || !must_wait(s, op, e)) continue;
+        if (!touches_state(e) || !must_wait(s, op, split, e)) continue;
         int64_t next = snl_attr_int(&e->attrs, "stage", 0) + 1;
         if (next > stage) stage = next;
     }
@@ -252,7 +266,7 @@ static void schedule_op(SnlScheduler *s, SnlOp *op)
         const SnlType *type = op->out[0]->type;
         p = snl_split_by_grain(snl_type_width(type), SNL_PANEL_GRAIN, snl_type_members(type) > 1);
     }
-    int64_t effects = after_effects(s, op);
+    int64_t effects = after_effects(s, op, p.split);
     p.stage = snl_earliest_stage(op, &p);
     if (p.stage < effects) p.stage = effects;
     if (!snl_is_decode(s)) {
@@ -402,7 +416,7 @@ static void schedule_func(SnlModule *m, SnlFunc *func, int64_t threads, SnlArena
     if (snl_attr_flag(&func->attrs, "tail")) mark_tail(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next) schedule_op(&s, op);
     for (SnlOp *op = func->first; op != func->last; op = op->next)
-        if (op->code == SNL_OP_ATTENTION) mark_own_rows(&s, op);
+        if (snl_op_attends(op)) mark_own_rows(&s, op);
     int64_t stages = order_by_stage(&s, scratch);
     snl_attr_set_int(m, &func->attrs, "stages", stages);
 }
@@ -429,12 +443,18 @@ static SnlStatus check_func(const SnlFunc *func, SnlDiag *diag)
                 "schedule: result %zu of '@%s' is a position or token ids, wanted rows "
                 "f32[T, D]",
                 i, func->name);
-    for (SnlOp *op = func->first; op; op = op->next)
+    for (SnlOp *op = func->first; op; op = op->next) {
+        if (op->code == SNL_OP_ATTENTION_PARTS && tokens->i > 1)
+            return snl_error(diag, SNL_E_STRUCTURE, op->loc,
+                             "schedule: found attention_parts in '@%s' of up to %lld tokens, wanted "
+                             "attention: parts are for one token",
+                             func->name, (long long)tokens->i);
         if (snl_op_info[op->code].flags & SNL_CALLS)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,
                              "schedule: found '%s' in '@%s', wanted a function without calls: run "
                              "inline-layers first",
                              snl_op_info[op->code].text, func->name);
+    }
     return SNL_OK;
 }
 

@@ -9,15 +9,19 @@
  *       inner          the same, a unit covers its columns in every member (streams)
  *       rows           threads share out token rows
  *       tiles          (attention) threads share out (kv head, tile of rows)
+ *       parts          (attention_parts and its kv_write) threads share out (kv head, part of the
+ *                      positions that the token sees), the token's own part first of each head: so
+ *                      the thread that writes a head's row is the one that reads it
  *       all            every thread computes everything, into memory of its own
  *       one            thread 0 alone
  *       view           no code: the result lies inside its operand
  *   units = P, grain = g   cols, inner: P units of g columns per member (the last may be short)
- *   pieces = [e0, e1, ...] linear: the columns are this many consecutive pieces (ends), each
- * divided into the P units (heads of q, k and v in one matrix) rows = tail        only rows
- * [tail_row, T) are wanted own = cache        attention reads its own rows from the cache too:
- * kv_write has put them there at = bytes         plan-memory: place of the result in the shared or
- * (split = all) private memory scratch = bytes    plan-memory: place of the op's private scratch */
+ *   pieces = [e0, ...] linear: the columns are this many consecutive pieces (ends), each divided
+ *                      into the P units (heads of q, k and v in one matrix)
+ *   rows = tail        only rows [tail_row, T) are wanted
+ *   own = cache        attention reads its own rows from the cache too: kv_write has put them there
+ *   at = bytes         plan-memory: place of the result in the shared or (split = all) private memory
+ *   scratch = bytes    plan-memory: place of the op's private scratch */
 #ifndef SNL_PASSES_SCHEDULE_H
 #define SNL_PASSES_SCHEDULE_H
 
@@ -28,6 +32,7 @@ typedef enum SnlSplit {
     SNL_SPLIT_INNER,
     SNL_SPLIT_ROWS,
     SNL_SPLIT_TILES,
+    SNL_SPLIT_PARTS,
     SNL_SPLIT_ALL,
     SNL_SPLIT_ONE,
     SNL_SPLIT_VIEW,
@@ -50,6 +55,9 @@ bool snl_placement_read(const SnlOp *op, SnlPlacement *out);
 int64_t snl_attention_kv_heads(const SnlOp *op);
 /* Query heads that share one key/value head. */
 int64_t snl_attention_group(const SnlOp *op);
+
+/* Parts of an attention_parts op. */
+int64_t snl_attention_part_count(const SnlOp *op);
 
 /* Private scratch an op needs while it runs, in bytes (attention: a tile of queries, their results
  * so far, a block of scores; linear: its input in pairs), for calls of up to `tokens` rows;

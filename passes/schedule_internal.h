@@ -9,9 +9,12 @@ typedef struct SnlScheduler {
     SnlFunc *func;
     int64_t tokens;  /* most rows of a call; 1: decode */
     int64_t threads; /* what splits are balanced for */
-    int64_t *hint;   /* per value id: units its consumers want (kv heads), 0: none */
+    int64_t *hint;   /* per value id: units its consumers want (kv heads), 0: none, SNL_HINT_ALL */
     int64_t stage;   /* prefill: stage of the op before */
 } SnlScheduler;
+
+/* Every thread reads all of the value: attention by parts. */
+enum { SNL_HINT_ALL = -1 };
 
 /* Only rows [tail_row, T) are wanted. */
 static inline bool snl_op_is_tail(const SnlOp *op)
@@ -32,6 +35,11 @@ const SnlOp *snl_storage_op(const SnlValue *v);
 int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlacement *p);
 /* The same for all its operands. */
 int64_t snl_earliest_stage(const SnlOp *op, const SnlPlacement *p);
+
+/* ---- schedule.c ------------------------------------------------------------------------------ */
+
+/* Do two of attention and kv_write name the same caches, in order, at one position? */
+bool snl_same_rows_of_caches(const SnlOp *a, const SnlOp *b);
 
 /* ---- schedule_split.c: who computes what ----------------------------------------------------- */
 

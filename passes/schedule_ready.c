@@ -106,6 +106,7 @@ int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlaceme
         joins = same_rows && keeps_to_own_columns(v, &d, reader, p);
         break;
     case SNL_SPLIT_TILES:
+    case SNL_SPLIT_PARTS:
     case SNL_SPLIT_VIEW:
     case SNL_SPLIT_COUNT:
         break;

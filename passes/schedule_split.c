@@ -3,7 +3,7 @@
  * Columns of a linear go by panels, or by kv heads when attention follows and the heads share out
  * well enough to save the barrier in between. Ops that need only their own columns or rows take
  * over the split of their latest operand. What needs whole rows of little data (norms, small
- * linears of one token) is done by every thread for itself. */
+ * linears of one token), or is wanted whole by attention in parts, every thread does for itself. */
 #include "passes/schedule_internal.h"
 
 #include <string.h>
@@ -12,15 +12,16 @@
 
 static void hint_value(SnlScheduler *s, SnlValue *v, int64_t units)
 {
-    if (snl_type_width(v->type) % units == 0) s->hint[v->id] = units;
+    if (units == SNL_HINT_ALL || snl_type_width(v->type) % units == 0) s->hint[v->id] = units;
 }
 
 void snl_collect_hints(SnlScheduler *s)
 {
     for (SnlOp *op = s->func->last; op; op = op->prev) {
         int64_t units = op->n_out == 1 ? s->hint[op->out[0]->id] : 0;
-        bool attention = op->code == SNL_OP_ATTENTION;
+        bool attention = snl_op_attends(op);
         if (attention) units = snl_attention_kv_heads(op);
+        if (op->code == SNL_OP_ATTENTION_PARTS) units = SNL_HINT_ALL;
         bool passes_on = attention || op->code == SNL_OP_ROPE || op->code == SNL_OP_RMS_NORM ||
                          (snl_op_info[op->code].flags & SNL_ELTWISE);
         if (!units || !passes_on) continue;
@@ -99,7 +100,7 @@ static size_t hinted_pieces(const SnlScheduler *s, const SnlOp *op, int64_t *out
     SnlValue *v = op->out[0];
     int64_t width = snl_type_width(v->type), reached = 0;
     size_t n = 0;
-    if (s->hint[v->id]) {
+    if (s->hint[v->id] > 0) {
         *out_units = s->hint[v->id];
         return 1;
     }
@@ -111,7 +112,7 @@ static size_t hinted_pieces(const SnlScheduler *s, const SnlOp *op, int64_t *out
         }
         if (!next || n == max) return 0;
         int64_t units = s->hint[next->out[0]->id];
-        if (!units || (n > 0 && units != *out_units)) return 0;
+        if (units <= 0 || (n > 0 && units != *out_units)) return 0;
         *out_units = units;
         reached = snl_attr_int(&next->attrs, "end", 0);
         out_end[n++] = (SnlAttrValue){.kind = SNL_ATTR_INT, .i = reached};
@@ -184,6 +185,7 @@ static SnlPlacement split_local(SnlScheduler *s, SnlOp *op)
     bool cheap = op->code != SNL_OP_EMBED && snl_type_row_elems(type) <= SMALL_ROW;
     if (!snl_is_decode(s) || cheap || feeds_whole_row(op->out[0], 2)) return whole(s);
     int64_t width = snl_type_width(type), units = s->hint[op->out[0]->id];
+    if (units == SNL_HINT_ALL) units = 0;
     bool inner = op->code == SNL_OP_MIX || op->code == SNL_OP_STACK;
     inner = inner && snl_type_members(type) > 1;
     return units ? by_units(width, units, inner)
@@ -210,7 +212,9 @@ static SnlPlacement split_heads(const SnlScheduler *s, const SnlOp *op)
     if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_ROWS};
     int64_t heads = snl_attr_int(&op->attrs, "heads", 1);
     int64_t units = s->hint[op->out[0]->id];
-    if (!units || heads % units != 0) units = heads;
+    if (units == SNL_HINT_ALL && snl_type_row_elems(op->out[0]->type) <= SMALL_MEMBERS)
+        return whole(s);
+    if (units <= 0 || heads % units != 0) units = heads;
     return by_units(snl_type_width(op->out[0]->type), units, false);
 }
 
@@ -220,9 +224,18 @@ static SnlPlacement split_attention(const SnlScheduler *s, const SnlOp *op)
     return by_units(snl_type_width(op->out[0]->type), snl_attention_kv_heads(op), false);
 }
 
+/* Does attention by parts read these caches at the position of the write? */
+static bool is_read_by_parts(const SnlScheduler *s, const SnlOp *write)
+{
+    for (const SnlOp *op = s->func->first; op; op = op->next)
+        if (op->code == SNL_OP_ATTENTION_PARTS && snl_same_rows_of_caches(op, write)) return true;
+    return false;
+}
+
 static SnlPlacement split_kv_write(const SnlScheduler *s, const SnlOp *op)
 {
     if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_ROWS};
+    if (is_read_by_parts(s, op)) return (SnlPlacement){.split = SNL_SPLIT_PARTS};
     int64_t heads = op->sym[0].state[0]->type->dim[1];
     return by_units(snl_type_width(snl_in(op, 0)->type), heads, false);
 }
@@ -241,6 +254,10 @@ SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
         return needs_whole_row(op) ? split_rows_of_members(s, op) : split_heads(s, op);
     case SNL_OP_ATTENTION:
         return split_attention(s, op);
+    case SNL_OP_ATTENTION_PARTS:
+        return (SnlPlacement){.split = SNL_SPLIT_PARTS};
+    case SNL_OP_ATTENTION_MERGE:
+        return whole(s);
     case SNL_OP_KV_WRITE:
         return split_kv_write(s, op);
     case SNL_OP_ROPE_TABLE:

@@ -201,7 +201,7 @@ static SnlStatus check_position(const SnlOp *op, const SnlTensor *pos, int64_t n
 static SnlStatus check_arguments(const SnlFunc *f, const SnlTensor *args, int64_t n, SnlDiag *diag)
 {
     for (const SnlOp *op = f->first; op; op = op->next) {
-        bool writes = op->code == SNL_OP_KV_WRITE, attends = op->code == SNL_OP_ATTENTION;
+        bool writes = op->code == SNL_OP_KV_WRITE, attends = snl_op_attends(op);
         if (op->code == SNL_OP_EMBED)
             SNL_TRY(check_ids(op, argument_of(f, snl_in(op, 0), args), n, diag));
         else if (writes || attends)

@@ -90,9 +90,11 @@ static void share_out(Count *c, const SnlOp *op, const SnlPlacement *p, int64_t 
 {
     int64_t members = op->n_out ? snl_type_members(op->out[0]->type) : 1, units = p->units;
     if (p->split == SNL_SPLIT_COLS) units *= members;
+    if (p->split == SNL_SPLIT_PARTS && op->code == SNL_OP_ATTENTION_PARTS)
+        units = snl_attention_kv_heads(op) * (int64_t)op->sym[0].n * snl_attention_part_count(op);
     if (p->split == SNL_SPLIT_TILES) units = snl_attention_kv_heads(op) * (int64_t)op->sym[0].n;
-    bool shared =
-        p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER || p->split == SNL_SPLIT_TILES;
+    bool shared = p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER ||
+                  p->split == SNL_SPLIT_TILES || p->split == SNL_SPLIT_PARTS;
     for (int64_t t = 0; t < c->threads; t++) {
         if (p->split == SNL_SPLIT_ALL) c->load[t] += (double)bytes;
         if (p->split == SNL_SPLIT_ONE || p->split == SNL_SPLIT_ROWS)
@@ -126,7 +128,7 @@ SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int6
         if (p.stage != stage) end_stage(&c);
         stage = p.stage;
         int64_t bytes = count_weights(&c, op);
-        if (op->code == SNL_OP_ATTENTION) bytes += count_attention(&c, op) / 2;
+        if (snl_op_attends(op)) bytes += count_attention(&c, op) / 2;
         share_out(&c, op, &p, bytes);
     }
     end_stage(&c);

@@ -87,7 +87,7 @@ SnlStageTable snl_stage_table(SnlArena *arena, const SnlFunc *func, const SnlPay
         if (!is_listed(work.what, text))
             work.what = snl_arena_printf(arena, "%s%s%s", work.what, *work.what ? ", " : "", text);
         count_weights(&c, op, &work);
-        if (op->code == SNL_OP_ATTENTION) count_attention(&c, op, &work);
+        if (snl_op_attends(op)) count_attention(&c, op, &work);
     }
     SNL_PUSH(arena, &c.stages, work);
     return (SnlStageTable){c.stages.at, c.stages.n};

@@ -104,6 +104,56 @@ def long_contexts(func, kv):
              "--repeat", calls, *more], timeout=300)
 
 
+PARTS = """module @parts
+state @a : KV[2, 1, 100, 24]
+state @b : KV[2, 1, 100, 24]
+state @c : KV[2, 2, 96, 8]
+func @whole(%q: f32[T, 120], %k: f32[T, 24], %v: f32[T, 24], %pos: index) -> f32[T, 120], f32[T, 120] {
+  kv_write %k, %v, %pos, @a
+  %y = attention %q, %k, %v, %pos, @a {heads = 5, kv_heads = 1} : f32[T, 120]
+  %z = attention %q, %k, %v, %pos, @a {heads = 5, kv_heads = 1, scale = 0.3, window = 40} : f32[T, 120]
+  return %y, %z
+}
+func @members(%q: f32[T, 2, 72], %k: f32[T, 2, 24], %v: f32[T, 2, 24], %pos: index) -> f32[T, 2, 72] {
+  kv_write %k, %v, %pos, [@a, @b]
+  %y = attention %q, %k, %v, %pos, [@a, @b] {heads = 3, kv_heads = 1, window = [20, 90]} : f32[T, 2, 72]
+  return %y
+}
+func @unwritten(%q: f32[T, 32], %k: f32[T, 16], %v: f32[T, 16], %pos: index) -> f32[T, 32] {
+  %y = attention %q, %k, %v, %pos, @c {heads = 4, kv_heads = 2, window = 50} : f32[T, 32]
+  kv_write %v, %k, %pos, @c
+  return %y
+}
+"""
+
+
+def parts_are_attention(func, kv):
+    """Every position of a context: the first, both sides of each part's end, the last."""
+    path = SCRATCH / f"parts-{kv}.snl"
+    path.write_text(PARTS.replace("KV", kv))
+    for part in 16, 32, 96:
+        passes = f"shapes{{func={func}}},attention-parts{{context=1 part={part}}},schedule,plan-memory"
+        run([SNLPC, "run", path, func, "--compare", "--limit", "2e-6", "-t", "1", "--repeat", 96,
+             "--pipeline", passes])
+
+
+def parts_do_not_show(model, kv):
+    """Which thread takes which parts, and that prefill has none."""
+    passes = run([SNLPC, "opt", "--print-pipeline"]).stdout.decode().strip()
+    passes = passes.replace("dce,shapes", f"caches{{kv={kv}}},dce,shapes")
+    passes = passes.replace("attention-parts", "attention-parts{context=1 part=16 kv_heads=64}")
+    program = compile_model(model, f"parts-{kv}", "--pipeline", passes)
+    whole = compile_model(model, f"whole-{kv}", "--pipeline", passes.replace("kv_heads=64", "kv_heads=0"))
+    ids = [i % 32 for i in IDS[:60]]
+    raw = logits(program, ids, "--block", "1", "-t", "1")
+    wanted = numbers(raw)
+    for threads in "2", "3", "5":
+        check(raw == logits(program, ids, "--block", "1", "-t", threads), f"{threads} threads give other bytes")
+    limit = {"f32": 1e-5, "f16": 1e-3, "q8_0": 3e-2}[kv] * max(map(abs, wanted))
+    close("blocks of 16", numbers(logits(program, ids, "--block", "16")), wanted, limit)
+    close("without parts", numbers(logits(whole, ids, "--block", "1")), wanted, limit)
+
+
 def bad_formats_are_refused():
     for command in (["compile", EXAMPLE, "-o", SCRATCH / "no"], ["run", SCRATCH / "long.snl", "all"]):
         done = run([SNLPC, *command, "--kv", "q4_0"], code=2)
@@ -118,4 +168,7 @@ SPLITS = [(f"splits {kv}{' plan' if options else ''}", splits_and_threads_do_not
 main([caches_shrink_and_say_so, narrow_weights_have_narrow_caches, formats_change_little] + SPLITS
      + [levels_agree] + [(f"long {func} {kv}", long_contexts, func, kv) for func in ("all", "window")
                          for kv in FORMATS]
+     + [(f"parts {func} {kv}", parts_are_attention, func, kv) for func in ("whole", "members", "unwritten")
+        for kv in FORMATS]
+     + [(f"parts of a model {kv}", parts_do_not_show, DATA / "llama", kv) for kv in FORMATS]
      + [bad_formats_are_refused])

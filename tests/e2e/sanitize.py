@@ -74,6 +74,16 @@ def pipeline(kind):
     return text + (f"{{redzone={REDZONE}}}" if kind == "address" else "")
 
 
+def clean_parts(kind):
+    """Attention in parts, and the writer of a cache's row beside their readers."""
+    text = pipeline(kind).replace("attention-parts", "attention-parts{context=1 part=16 kv_heads=64}")
+    program = compile_model(DATA / "llama", f"parts-{kind}", "--sanitize", kind, "--pipeline", text)
+    for threads in "2", "3", "5":
+        done = run_all(program, (prompt("llama") * 4)[:70], threads=threads)
+        check(done is None, f"-t {threads}: {done and done.stderr.decode(errors='replace')[:4000]}")
+    program.unlink()
+
+
 def planted(fault, kind, at):
     text = f"{pipeline(kind)},sabotage{{kind={fault} at={at}}}"
     program = compile_model(DATA / "llama", "sabotaged", "--sanitize", kind, "--pipeline", text)
@@ -106,6 +116,6 @@ seeds = range(1, 41) if full else (1, 2)
 main([(f"{model}: {kind}", clean, model, kind) for model in models for kind in ("address", "thread")] +
      [(f"random graph {seed}: {kind}", clean_graph, seed, kind) for seed in seeds
       for kind in (("address", "thread") if full else ("thread",))] +
-     [same_pipeline] +
+     [same_pipeline] + [(f"attention in parts: {kind}", clean_parts, kind) for kind in ("address", "thread")] +
      [(f"a barrier removed after stage {at}", planted, "barrier", "thread", at) for at in stages] +
      [(f"a store one element too far in stage {at}", planted, "store", "address", at) for at in stages])

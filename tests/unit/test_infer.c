@@ -27,6 +27,7 @@ static const char head[] =
     "weight @wide : f32[1099511627776, 1] = random {seed = 1}\n"
     "state @kv : f32[2, 2, 16, 4]\n"
     "state @kv2 : f32[2, 2, 16, 4]\n"
+    "state @short : f32[2, 2, 15, 4]\n"
     "state @row : f32[8]\n"
     "layer @l(%h: f32[T, 8], %pos: index, @kv: state) -> f32[T, 8] {\n"
     "  kv_write %h, %h, %pos, @kv\n  return %h\n}\n"
@@ -36,7 +37,7 @@ static const char head[] =
     "func @f(%ids: i32[T], %pos: index, %x: f32[T, 8], %y: f32[T, 8], %x3: f32[T, 3, 8],\n"
     "        %y3: f32[T, 3, 8], %z2: f32[T, 2, 8], %q: f32[T, 16], %t: f32[T, 4],\n"
     "        %h2: f32[T, 2], %b16: bf16[T, 8], %n1: f32[T, 1099511627776, 1],\n"
-    "        %q2: f32[T, 2, 16], %t32: f32[T, 3, 2]) {\n  ";
+    "        %q2: f32[T, 2, 16], %t32: f32[T, 3, 2], %before: index) {\n  ";
 
 static const Case cases[] = {
     {"%r = embed %ids, @emb : f32[T, 8]", NULL},
@@ -130,6 +131,26 @@ static const Case cases[] = {
      "attention: window lists 1 numbers for 2 members"},
     {"%r = attention %q, %x, %y, %ids, @kv {heads = 4, kv_heads = 2} : f32[T, 16]",
      "attention: operand 3 ('%ids'): found i32[T], wanted index"},
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]",
+     NULL},
+    {"%r = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 24} : f32[T, 24]",
+     "attention_parts: part: found 24, wanted a multiple of 16"},
+    {"%r = attention_parts %q, %x, %y, %pos, @row {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]",
+     "attention_parts: state '@row': found f32[8], wanted a cache's state"},
+    {"%r = attention_parts %q2, %z2, %z2, %pos, [@kv, @short] {heads = 4, kv_heads = 2, part = 16} : "
+     "f32[T, 2, 24]",
+     "attention_parts: state '@short': found a context of 15, wanted 16 as in '@kv'"},
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]\n"
+     "  %r = attention_merge %p, %pos : f32[T, 16]",
+     NULL},
+    {"%r = attention_merge %q, %pos : f32[T, 16]",
+     "attention_merge: operand 0 ('%q'): wanted the result of attention_parts"},
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]\n"
+     "  %r = attention_merge %p, %before : f32[T, 16]",
+     "attention_merge: found position '%before', wanted '%pos' of the parts"},
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]\n"
+     "  %r = silu %p : f32[T, 24]",
+     "silu: found '%p' of attention_parts, wanted attention_merge between"},
     {"%r = attention %q, %x, %y, %pos, @row {heads = 4, kv_heads = 2} : f32[T, 16]",
      "attention: state '@row': found f32[8], wanted f32[2, 2, C, 4]"},
 
