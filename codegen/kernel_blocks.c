@@ -68,7 +68,7 @@ LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueR
     /* A scale below the normal numbers rounds to 0 as f16, and its inverse would be infinite. */
     LLVMValueRef normal = LLVMBuildFCmp(g->b, LLVMRealOGE, scale, snl_f32(g, FLT_MIN), "");
     LLVMValueRef inverse =
-        LLVMBuildSelect(g->b, normal, snl_fdiv(g, snl_f32(g, 1.0), scale), snl_f32(g, 0.0), "");
+        LLVMBuildSelect(g->b, normal, snl_fdiv(g, snl_f32(g, SNL_TIES), scale), snl_f32(g, 0.0), "");
     for (int i = 0; i < 2; i++) out_q[i] = to_integers(g, v[i], inverse);
     return scale;
 }

@@ -63,6 +63,9 @@ uint16_t snl_f32_to_f16(float x);
 enum { SNL_BLOCK = 32 };
 static inline int64_t snl_block_count(int64_t n) { return (n + SNL_BLOCK - 1) / SNL_BLOCK; }
 float snl_quantize_block(SnlDtype dtype, const float *x, int n, int8_t *out_q);
+/* x / scale is taken this much smaller, 1 - 2^-21, before it is rounded: more than f32's rounding errors on
+ * the way there, so that all who compute it agree on what lies between two integers. */
+#define SNL_TIES 0x1.fffffp-1f
 /* A row of n numbers, rounded in place to what a block format holds. */
 void snl_round_blocks(SnlDtype dtype, float *x, int64_t n);
 static inline bool snl_dtype_is_blocked(SnlDtype dtype) { return dtype == SNL_Q8_0 || dtype == SNL_Q4_0; }

@@ -286,6 +286,31 @@ static void print_tensor(size_t i, const SnlTensor *t)
     puts(n > SHOWN ? " ..." : "");
 }
 
+/* Where the code first rounds what it has computed in f32, and to what; NULL: nowhere. */
+static const SnlOp *first_rounding(const SnlFunc *f, SnlDtype *out)
+{
+    for (const SnlOp *op = f->first; op; op = op->next) {
+        bool caches = op->code == SNL_OP_KV_WRITE || op->code == SNL_OP_ATTENTION;
+        *out = op->code == SNL_OP_CAST ? op->out[0]->type->dtype
+               : caches                ? op->sym[0].state[0]->type->dtype
+                                       : SNL_F32;
+        if (*out != SNL_F32) return op;
+    }
+    return NULL;
+}
+
+static void explain_rounding(const Session *s)
+{
+    SnlDtype dtype;
+    const SnlOp *op = first_rounding(s->scheduled, &dtype);
+    if (!op) return;
+    snl_note(s->diag, op->loc,
+             "'@%s' rounds to %s: a number that lies between two of that format moves by a step when its "
+             "last bit differs, and what follows moves with it. Errors of this kind come and go with --seed, "
+             "and have an nmse below 1e-4; a mistake stays",
+             s->scheduled->name, snl_dtype_info[dtype].text);
+}
+
 static SnlStatus compare_result(Session *s, int64_t call, size_t i, const SnlTensor *found,
                                 const SnlTensor *wanted)
 {
@@ -297,11 +322,14 @@ static SnlStatus compare_result(Session *s, int64_t call, size_t i, const SnlTen
     printf(" max abs %.3g, relative %.3g (limit %.3g), nmse %.3g%s\n", e.max_abs, e.relative,
            limit, e.nmse, good ? "" : "  FAILED");
     if (good) return SNL_OK;
-    return snl_error_at(s->diag, SNL_E_NUMERIC, s->run->path,
-                        "'@%s' call %" PRId64 " result %zu, element %" PRId64
-                        " (row %" PRId64 "): found %.9g, wanted %.9g (seed %" PRIu64 ")",
-                        s->run->func, call, i, e.at, e.at / snl_type_row_elems(wanted->type),
-                        found->at[e.at], wanted->at[e.at], s->run->seed);
+    SnlStatus status =
+        snl_error_at(s->diag, SNL_E_NUMERIC, s->run->path,
+                     "'@%s' call %" PRId64 " result %zu, element %" PRId64 " (row %" PRId64
+                     "): found %.9g, wanted %.9g (seed %" PRIu64 ")",
+                     s->run->func, call, i, e.at, e.at / snl_type_row_elems(wanted->type),
+                     found->at[e.at], wanted->at[e.at], s->run->seed);
+    explain_rounding(s);
+    return status;
 }
 
 static SnlStatus write_results(Session *s, const SnlTensor *results)

@@ -144,6 +144,11 @@ def formats_are_rounded_on_both_sides():
 def errors_beyond_the_limit_fail():
     done = snl_run("three", "--compare", "--limit", "1e-14", code=1)
     check(b"error[E0701]" in done.stderr and b"FAILED" in done.stdout, done.stderr)
+    check(b"rounds to" not in done.stderr, done.stderr)
+    for options, format_ in ((["three", "--weights", "q8_0"], b"q8_0"), (["three", "--weights", "bf16"], b"bf16"),
+                             (["cached", "--kv", "f16"], b"f16")):
+        done = snl_run(*options, "--compare", "--limit", "1e-14", "-t", "5", code=1)
+        check(b"rounds to " + format_ in done.stderr, done.stderr)
 
 
 BENCH_ROW = re.compile(r"^ +(\d*) +([\d.]+) +([\d.]+) % +(\S+ \S+) +(\S+ \S+) +([\d.]+) +([\d.]+) +([\d.]+)  (.*)$",

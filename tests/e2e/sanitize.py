@@ -18,6 +18,7 @@ from random_graph import Graph  # noqa: E402
 
 REPORT = {"address": b"ERROR: AddressSanitizer", "thread": b"WARNING: ThreadSanitizer: data race"}
 ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "exitcode=66:detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
+FORMATS = [("f32", "f32"), ("bf16", "f16"), ("q8_0", "q8_0"), ("q4_0", "f16"), ("f16", "q8_0")]
 REDZONE = 64
 ATTEMPTS = 20
 
@@ -50,8 +51,8 @@ def prompt(model):
     return golden.ids(golden.cases["seq"], "tokens")
 
 
-def clean(model, kind):
-    program = compile_model(DATA / model, f"{model}-{kind}", "--sanitize", kind)
+def clean(model, kind, *options):
+    program = compile_model(DATA / model, f"{model}-{kind}", "--sanitize", kind, *options)
     for threads in ("2", "3"):
         done = run_all(program, prompt(model), threads=threads)
         check(done is None, f"-t {threads}: {done and done.stderr.decode(errors='replace')[:4000]}")
@@ -61,7 +62,8 @@ def clean(model, kind):
 def clean_graph(seed, kind):
     path = SCRATCH / f"{seed}.snl"
     path.write_text(Graph(seed, n_ops=25).text())
-    program = compile_model(path, "graph", "--sanitize", kind)
+    weights, kv = FORMATS[seed % len(FORMATS)]
+    program = compile_model(path, "graph", "--sanitize", kind, "--weights", weights, "--kv", kv)
     done = run_all(program, [(7 * i + seed) % 37 for i in range(25)], threads="3")
     check(done is None, f"{done and done.stderr.decode(errors='replace')[:4000]}")
     program.unlink()
@@ -112,8 +114,11 @@ works_here()
 full = bool(os.environ.get("SNL_FULL"))
 models = MODELS if full else ["llama", "nanochat-mhc", "nanochat-gqa"]
 stages = range(1, 8) if full else (1, 4)
-seeds = range(1, 41) if full else (1, 2)
+seeds = range(1, 41) if full else (1, 2, 3)
 main([(f"{model}: {kind}", clean, model, kind) for model in models for kind in ("address", "thread")] +
+     [(f"{model}, {weights}, kv {kv}: {kind}", clean, model, kind, "--weights", weights, "--kv", kv)
+      for model in (models if full else ["qwen2"]) for i, (weights, kv) in enumerate(FORMATS[1:])
+      for kind in (("address", "thread") if full else ("address",) if i % 2 else ("thread",))] +
      [(f"random graph {seed}: {kind}", clean_graph, seed, kind) for seed in seeds
       for kind in (("address", "thread") if full else ("thread",))] +
      [same_pipeline] + [(f"attention in parts: {kind}", clean_parts, kind) for kind in ("address", "thread")] +

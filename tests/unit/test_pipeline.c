@@ -93,7 +93,10 @@ static void every_pass_and_option_is_documented(void **state)
     assert_int_equal(snl_file_read(s->arena, path, 1 << 20, s->diag, &page), SNL_OK);
     for (const SnlPass *const *p = snl_passes; *p; p++) {
         const char *part = strstr(page.text, snl_arena_printf(s->arena, "\n## %s\n", (*p)->name));
-        if (!part) fail_msg("PASSES.md has no part about %s", (*p)->name);
+        if (!part) {
+            fail_msg("PASSES.md has no part about %s", (*p)->name);
+            continue;
+        }
         const char *end = strstr(part + 4, "\n## ");
         size_t n = end ? (size_t)(end - part) : strlen(part);
         const char *text = snl_arena_strndup(s->arena, part, n);
