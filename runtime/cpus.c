@@ -1,5 +1,5 @@
 /* runtime/cpus.c -- affinity, cores and control-group quotas (Linux). */
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity, sched_getcpu */
 #include "runtime/cpus.h"
 
 #include <fcntl.h>
@@ -60,13 +60,17 @@ static bool leads_core(const cpu_set_t *set, int cpu)
     return !read_small(path, text, sizeof text) || !shares_core(set, cpu, text);
 }
 
-static int64_t count_cores(void)
+static bool cores_have_siblings(void)
 {
     char text[16];
+    return !read_small("/sys/devices/system/cpu/smt/active", text, sizeof text) || text[0] != '0';
+}
+
+static int64_t count_cores(void)
+{
     cpu_set_t set;
     if (!get_affinity(&set)) return snlrt_usable_cpus();
-    if (read_small("/sys/devices/system/cpu/smt/active", text, sizeof text) && text[0] == '0')
-        return CPU_COUNT(&set);
+    if (!cores_have_siblings()) return CPU_COUNT(&set);
     int64_t n = 0;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET((size_t)cpu, &set) && leads_core(&set, cpu)) n++;
@@ -128,16 +132,32 @@ int64_t snlrt_usable_cores(void)
     return n > 0 ? n : 1;
 }
 
-void snlrt_cpu_order(int *cpus, int64_t n)
+/* All usable processors, one of each core before their siblings; returns how many. */
+static int64_t list_cpus(int list[CPU_SETSIZE])
 {
     cpu_set_t set;
-    int64_t count = 0;
-    if (get_affinity(&set))
-        for (int siblings = 0; siblings < 2; siblings++)
-            for (int cpu = 0; cpu < CPU_SETSIZE && count < n; cpu++)
-                if (CPU_ISSET((size_t)cpu, &set) && leads_core(&set, cpu) == !siblings)
-                    cpus[count++] = cpu;
-    for (int64_t i = count; i < n; i++) cpus[i] = count ? cpus[i % count] : (int)i;
+    int second[CPU_SETSIZE];
+    int64_t n = 0, n_second = 0;
+    if (!get_affinity(&set)) return 0;
+    bool siblings = cores_have_siblings();
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET((size_t)cpu, &set)) continue;
+        if (!siblings || leads_core(&set, cpu))
+            list[n++] = cpu;
+        else
+            second[n_second++] = cpu;
+    }
+    memcpy(list + n, second, (size_t)n_second * sizeof *second);
+    return n + n_second;
+}
+
+void snlrt_cpu_order(int *cpus, int64_t n, bool from_here)
+{
+    int list[CPU_SETSIZE], here = from_here ? sched_getcpu() : -1;
+    int64_t count = list_cpus(list), begin = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (list[i] == here) begin = i;
+    for (int64_t i = 0; i < n; i++) cpus[i] = count ? list[(begin + i) % count] : (int)i;
 }
 
 bool snlrt_cpu_pin(int cpu)
@@ -147,4 +167,11 @@ bool snlrt_cpu_pin(int cpu)
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
     return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+void snlrt_cpu_visit(int cpu)
+{
+    cpu_set_t usable;
+    if (!get_affinity(&usable) || !snlrt_cpu_pin(cpu)) return;
+    sched_setaffinity(0, sizeof usable, &usable);
 }

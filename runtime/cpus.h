@@ -15,9 +15,12 @@ int64_t snlrt_cpu_quota(void);
 int64_t snlrt_usable_cores(void);
 
 /* Fills cpus[0..n) with usable processors, one of each core before their siblings, again from the
- * beginning when there are fewer than n. */
-void snlrt_cpu_order(int *cpus, int64_t n);
+ * beginning when there are fewer than n. `from_here`: the round begins at the processor that the
+ * calling thread is on. */
+void snlrt_cpu_order(int *cpus, int64_t n, bool from_here);
 /* Lets the calling thread run on that processor only. false: the system refuses. */
 bool snlrt_cpu_pin(int cpu);
+/* Moves the calling thread to that processor, from where the system may move it on. */
+void snlrt_cpu_visit(int cpu);
 
 #endif

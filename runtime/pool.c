@@ -38,6 +38,7 @@ typedef struct Worker {
     int64_t thread;
     SnlrtSignalWord *enter; /* how often it became a carrier */
     uint32_t first_job;     /* since then */
+    int cpu;                /* to begin on, or to stay on; -1: any */
 } Worker;
 
 /* Written by the first thread while nobody runs a job. */
@@ -60,7 +61,7 @@ struct SnlrtPool {
     Part *parts;
     Worker *workers; /* the first unused */
     SnlrtSignalWord *enter;
-    int *cpus; /* [n_threads] to stay on; NULL: anywhere */
+    bool pins; /* threads stay where they begin */
 };
 
 /* ---- barriers ---- */
@@ -161,7 +162,8 @@ static void *work(void *user)
 {
     Worker *worker = user;
     SnlrtPool *pool = worker->pool;
-    if (pool->cpus) snlrt_cpu_pin(pool->cpus[worker->thread]);
+    if (worker->cpu >= 0 && pool->pins) snlrt_cpu_pin(worker->cpu);
+    if (worker->cpu >= 0 && !pool->pins) snlrt_cpu_visit(worker->cpu);
     uint32_t n_entered = 0;
     do snlrt_signal_wait(worker->enter, ++n_entered, SNLRT_ROUNDS_IDLE, pool->place.fence);
     while (work_from(pool, worker->thread, worker->first_job));
@@ -225,7 +227,7 @@ int64_t snlrt_pool_carriers(const SnlrtPool *pool, int64_t n_parts)
 
 static void look_for_cpus(SnlrtPool *pool)
 {
-    if (!pool->cpus) pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
+    if (!pool->pins) pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
 }
 
 void snlrt_pool_run(SnlrtPool *pool, int64_t n_parts, SnlrtJob *job, void *user)
@@ -247,20 +249,18 @@ static void *alloc_lines(int64_t n, size_t size)
     return p;
 }
 
-static SnlrtStatus alloc_team(SnlrtPool *pool, unsigned flags, SnlrtError *err)
+static SnlrtStatus alloc_team(SnlrtPool *pool, SnlrtError *err)
 {
     int64_t n = pool->n_threads;
-    bool pin = flags & SNLRT_POOL_PIN;
     pool->carriers = alloc_lines(n, sizeof *pool->carriers);
     pool->enter = alloc_lines(n, sizeof *pool->enter);
     pool->workers = calloc((size_t)n, sizeof *pool->workers);
     pool->parts = calloc((size_t)n, sizeof *pool->parts);
-    pool->cpus = pin ? calloc((size_t)n, sizeof *pool->cpus) : NULL;
-    if (!pool->carriers || !pool->enter || !pool->workers || !pool->parts || (pin && !pool->cpus))
+    if (!pool->carriers || !pool->enter || !pool->workers || !pool->parts)
         return snlrt_fail(err, SNLRT_MACHINE, "out of memory for %lld threads", (long long)n);
     for (int64_t t = 0; t < n; t++) {
         pool->parts[t] = (Part){.pool = pool, .index = t};
-        pool->workers[t] = (Worker){.pool = pool, .thread = t, .enter = &pool->enter[t]};
+        pool->workers[t] = (Worker){.pool = pool, .thread = t, .enter = &pool->enter[t], .cpu = -1};
     }
     return SNLRT_OK;
 }
@@ -283,19 +283,34 @@ static SnlrtStatus start_workers(SnlrtPool *pool, SnlrtError *err)
     return SNLRT_OK;
 }
 
+/* Systems like to start a thread on its creator's processor and to leave it there for many
+ * milliseconds, so each is told where to begin. Threads beyond the processors are left to the
+ * system. */
+static SnlrtStatus place_threads(SnlrtPool *pool, SnlrtError *err)
+{
+    int64_t n = pool->pins ? pool->n_threads : min_of(pool->n_threads, pool->n_cpus);
+    if (n < 2 && !pool->pins) return SNLRT_OK;
+    int *cpus = calloc((size_t)n, sizeof *cpus);
+    if (!cpus)
+        return snlrt_fail(err, SNLRT_MACHINE, "out of memory for %lld threads", (long long)n);
+    snlrt_cpu_order(cpus, n, !pool->pins);
+    for (int64_t t = 0; t < n; t++) pool->workers[t].cpu = cpus[t];
+    free(cpus);
+    if (pool->pins && !snlrt_cpu_pin(pool->workers[0].cpu))
+        return snlrt_fail(err, SNLRT_MACHINE, "cannot pin a thread to processor %d: %s",
+                          pool->workers[0].cpu, strerror(errno));
+    return SNLRT_OK;
+}
+
 static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
 {
-    SNLRT_TRY(alloc_team(pool, flags, err));
+    pool->pins = flags & SNLRT_POOL_PIN;
+    SNLRT_TRY(alloc_team(pool, err));
     SNLRT_TRY(snlrt_meeting_init(&pool->place, pool->n_threads, err));
     pool->n_entered = 1;
     pool->cpu_quota = pool->n_threads > 1 ? snlrt_cpu_quota() : 1;
     pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
-    if (pool->cpus) {
-        snlrt_cpu_order(pool->cpus, pool->n_threads);
-        if (!snlrt_cpu_pin(pool->cpus[0]))
-            return snlrt_fail(err, SNLRT_MACHINE, "cannot pin a thread to processor %d: %s",
-                              pool->cpus[0], strerror(errno));
-    }
+    SNLRT_TRY(place_threads(pool, err));
     return start_workers(pool, err);
 }
 
@@ -338,7 +353,6 @@ void snlrt_pool_destroy(SnlrtPool *pool)
     free(pool->enter);
     free(pool->workers);
     free(pool->parts);
-    free(pool->cpus);
     free(pool);
 }
 

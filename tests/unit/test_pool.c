@@ -121,6 +121,36 @@ static void pinned_team_meets(void **state)
     assert_int_equal(snlrt_usable_cpus(), n);
 }
 
+/* Beginning at the thread's own processor is the same round, begun elsewhere. */
+static void order_from_here_is_a_rotation(void **state)
+{
+    (void)state;
+    enum { MAX_CPUS = 4096 };
+    static int order[MAX_CPUS], from_here[MAX_CPUS];
+    int64_t n = snlrt_usable_cpus(), begin = 0;
+    assert_true(n <= MAX_CPUS);
+    snlrt_cpu_order(order, n, false);
+    snlrt_cpu_order(from_here, n, true);
+    while (begin < n && order[begin] != from_here[0]) begin++;
+    assert_true(begin < n);
+    for (int64_t i = 0; i < n; i++) assert_int_equal(from_here[i], order[(begin + i) % n]);
+}
+
+/* Visiting binds a thread to nothing; a processor that does not exist changes nothing. */
+static void visits_leave_threads_free(void **state)
+{
+    (void)state;
+    int64_t n = snlrt_usable_cpus();
+    int cpus[2];
+    snlrt_cpu_order(cpus, 2, false);
+    for (int i = 0; i < 2; i++) {
+        snlrt_cpu_visit(cpus[i]);
+        assert_int_equal(snlrt_usable_cpus(), n);
+    }
+    snlrt_cpu_visit(-1);
+    assert_int_equal(snlrt_usable_cpus(), n);
+}
+
 /* A thread that joins after others met often must not take old meetings for new ones. */
 static void team_grows_after_many_meetings(void **state)
 {
@@ -284,6 +314,8 @@ int main(void)
         cmocka_unit_test(crowded_team_goes_on),
         cmocka_unit_test(parts_may_be_fewer_than_threads),
         cmocka_unit_test(pinned_team_meets),
+        cmocka_unit_test(order_from_here_is_a_rotation),
+        cmocka_unit_test(visits_leave_threads_free),
         cmocka_unit_test(team_grows_after_many_meetings),
         cmocka_unit_test(long_absence_is_no_presence),
         cmocka_unit_test(more_parts_than_processors_take_turns),
