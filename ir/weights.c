@@ -25,6 +25,14 @@ int64_t snl_weight_rows(const SnlWeight *w)
     return snl_weight_elems(w) / snl_weight_cols(w);
 }
 
+bool snl_weight_has_source(const SnlWeight *w)
+{
+    if (w->code == SNL_WEXPR_SOURCE) return true;
+    for (size_t i = 0; i < w->n_arg; i++)
+        if (snl_weight_has_source(w->arg[i])) return true;
+    return false;
+}
+
 static int64_t min_i64(int64_t a, int64_t b)
 {
     return a < b ? a : b;

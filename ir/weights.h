@@ -46,6 +46,9 @@ void snl_shape_text(int rank, const int64_t *dim, char *out);
 int64_t snl_weight_rows(const SnlWeight *w);
 int64_t snl_weight_cols(const SnlWeight *w);
 
+/* Does any of its elements come from a SOURCE? */
+bool snl_weight_has_source(const SnlWeight *w);
+
 /* Rows [row, row + n) of `w` into out[n * cols]. `scratch` memory is bounded by a few rows per level
  * of the expression, and by SNL_SMALL_WEIGHT for whole-evaluated ones. */
 SnlStatus snl_weight_read(const SnlWeight *w, SnlWeightSource *source, int64_t row, int64_t n,

@@ -106,14 +106,6 @@ static bool same_factor(Factor a, Factor b)
 
 /* ---- what may be folded --------------------------------------------------------------------- */
 
-static bool has_source(const SnlWeight *w)
-{
-    if (w->code == SNL_WEXPR_SOURCE) return true;
-    for (size_t i = 0; i < w->n_arg; i++)
-        if (has_source(w->arg[i])) return true;
-    return false;
-}
-
 /* Bytes of 32 numbers. */
 static int64_t width_of(SnlDtype dtype)
 {
@@ -132,7 +124,7 @@ static SnlStatus look_at(Fold *fold, SnlWeight *w)
     fold->looked[w->id] = true;
     const char *stored = stored_format(fold, w);
     SnlDtype source = w->type->dtype;
-    if (!fold->ctx->source && has_source(w) && strcmp(stored, "source") == 0)
+    if (!fold->ctx->source && snl_weight_has_source(w) && strcmp(stored, "source") == 0)
         return snl_error(fold->ctx->diag, SNL_E_PIPELINE, w->loc,
                          "fold: the stored type of @%s is not known without the model's files; "
                          "give weights=f32, bf16, f16, q8_0 or q4_0",

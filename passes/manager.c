@@ -6,13 +6,13 @@
 #include "passes/check.h"
 #include "passes/pipeline.h"
 
+#include "ir/base/clock.h"
 #include "ir/base/file.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* f64 on both sides: what is left is the order of sums. Weights computed by new weight expressions
  * are stored as f32. */
@@ -34,13 +34,6 @@ typedef struct Manager {
     FILE *log;
     Timing *timing;
 } Manager;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static size_t count_ops(const SnlModule *m)
 {
@@ -205,9 +198,9 @@ static SnlStatus run_element(Manager *mg, size_t i, SnlArena *scratch)
     SnlPassContext ctx = {scratch, mg->diag, mg->options->source, element->option, pass};
     size_t used = snl_arena_used(mg->module->arena);
     timing->ops_before = count_ops(mg->module);
-    double start = now();
+    double start = snl_seconds();
     timing->result = pass->run(mg->module, &ctx);
-    timing->seconds = now() - start;
+    timing->seconds = snl_seconds() - start;
     timing->ops_after = count_ops(mg->module);
     timing->bytes = snl_arena_used(mg->module->arena) - used;
     if (timing->result == SNL_PASS_FAILED) return SNL_BAD_INPUT;

@@ -62,14 +62,6 @@ static SnlStatus is_in_format(const Pack *p, const SnlWeight *w, SnlDtype dtype,
     }
 }
 
-static bool has_source(const SnlWeight *w)
-{
-    if (w->code == SNL_WEXPR_SOURCE) return true;
-    for (size_t i = 0; i < w->n_arg; i++)
-        if (has_source(w->arg[i])) return true;
-    return false;
-}
-
 /* The narrowest format that holds every element: the source's, or f32. */
 static SnlStatus natural_format(const Pack *p, const SnlWeight *w, SnlDtype *out)
 {
@@ -88,7 +80,7 @@ static SnlStatus choose_format(Pack *p, const SnlWeight *w, SnlDtype *out)
 {
     const char *wanted = p->is_head[w->id] && *p->head ? p->head : p->weights;
     bool from_source = strcmp(wanted, "source") == 0;
-    if (from_source && !p->ctx->source && has_source(w))
+    if (from_source && !p->ctx->source && snl_weight_has_source(w))
         return snl_error(p->ctx->diag, SNL_E_PIPELINE, w->loc,
                          "pack: the stored type of @%s is not known without the model's files; "
                          "give weights=f32, bf16, f16, q8_0 or q4_0",
@@ -96,7 +88,7 @@ static SnlStatus choose_format(Pack *p, const SnlWeight *w, SnlDtype *out)
     if (from_source) return natural_format(p, w, out);
     snl_dtype_find(wanted, strlen(wanted), out);
     bool fits = *out == SNL_F32 || w->type->dtype == *out;
-    if (!fits && (p->ctx->source || !has_source(w))) SNL_TRY(is_in_format(p, w, *out, &fits));
+    if (!fits && (p->ctx->source || !snl_weight_has_source(w))) SNL_TRY(is_in_format(p, w, *out, &fits));
     p->rounded[*out] |= !fits;
     return SNL_OK;
 }

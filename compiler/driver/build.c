@@ -8,11 +8,11 @@
 #include "compiler/driver/emergency.h"
 #include "compiler/driver/progress.h"
 #include "compiler/driver/summary.h"
+#include "ir/base/clock.h"
 #include "ir/base/file.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct Build {
     const SnlBuildOptions *options;
@@ -22,13 +22,6 @@ typedef struct Build {
     SnlWritten *written;
     double start;
 } Build;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- code ---------------------------------------------------------------------------------------
  */
@@ -124,7 +117,7 @@ static void print_summary(const Build *b)
                           .program_bytes = b->program_bytes,
                           .written = b->written,
                           .each_tensor = b->options->each_tensor,
-                          .seconds = now() - b->start};
+                          .seconds = snl_seconds() - b->start};
     SnlStepCost sequential;
     if (wants_sequential(&b->c) && snl_sequential_cost(&b->options->compile, &sequential))
         summary.sequential = &sequential;
@@ -160,7 +153,7 @@ static SnlStatus to_file(Build *b)
 
 SnlStatus snl_build(const SnlBuildOptions *options, SnlDiag *diag)
 {
-    Build b = {.options = options, .start = now()};
+    Build b = {.options = options, .start = snl_seconds()};
     b.c = (SnlCompilation){.options = &options->compile, .arena = snl_arena_create(), .diag = diag};
     SnlStatus status = options->out_path ? to_file(&b) : to_stdout(&b);
     if (status == SNL_INTERNAL) snl_emergency_write_reproducer();

@@ -3,6 +3,7 @@
 
 #include "codegen/link.h"
 #include "compiler/driver/emergency.h"
+#include "compiler/driver/times.h"
 #include "runtime/abi.h"
 
 #include <dlfcn.h>
@@ -10,7 +11,6 @@
 #include <ffi.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char symbol[] = "snl_called";
 
@@ -285,45 +285,26 @@ typedef struct Clock {
     size_t n, most;
 } Clock;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void stage_ends(SnlrtCtx *ctx, int64_t thread)
 {
     (void)thread;
     Clock *clock = (Clock *)ctx;
-    if (clock->n < clock->most) clock->stamp[clock->n++] = now();
-}
-
-static int compare_times(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *at, int64_t n)
-{
-    qsort(at, (size_t)n, sizeof *at, compare_times);
-    return at[n / 2];
+    if (clock->n < clock->most) clock->stamp[clock->n++] = snl_seconds();
 }
 
 /* times[s * MAX_CALLS + k]: stage s of call k; row n_stages: the whole call. */
 static int64_t time_calls(SnlCallable *c, Call *call, Clock *clock, size_t n_stages, double *times)
 {
     int64_t k = -WARM_CALLS;
-    for (double start = now(); k < MAX_CALLS; k++) {
+    for (double start = snl_seconds(); k < MAX_CALLS; k++) {
         clock->n = 0;
-        double begin = now(), last = begin;
+        double begin = snl_seconds(), last = begin;
         ffi_call(&c->cif, c->code, NULL, call->values);
         stage_ends(call->ctx, 0);
         for (size_t s = 0; k >= 0 && s < n_stages; last = clock->stamp[s++])
             times[s * MAX_CALLS + (size_t)k] = clock->stamp[s] - last;
         if (k >= 0) times[n_stages * MAX_CALLS + (size_t)k] = clock->stamp[n_stages - 1] - begin;
-        if (k + 1 >= MIN_CALLS && now() - start > most_seconds) return k + 1;
+        if (k + 1 >= MIN_CALLS && snl_seconds() - start > most_seconds) return k + 1;
     }
     return k;
 }
@@ -342,8 +323,8 @@ SnlStatus snl_callable_time(SnlCallable *c, SnlArena *arena, const SnlTensor *ar
     SNL_ASSERT(clock.n == n_stages);
     out->seconds = SNL_NEW_ARRAY(arena, double, n_stages);
     for (size_t s = 0; s < n_stages; s++)
-        out->seconds[s] = median(times + s * MAX_CALLS, out->n_calls);
-    out->whole = median(times + n_stages * MAX_CALLS, out->n_calls);
+        out->seconds[s] = snl_median(times + s * MAX_CALLS, (size_t)out->n_calls);
+    out->whole = snl_median(times + n_stages * MAX_CALLS, (size_t)out->n_calls);
     free_call(c->func, &call);
     return SNL_OK;
 }

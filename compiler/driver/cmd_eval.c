@@ -42,7 +42,7 @@ static const struct argp_option options[] = {
     {"residuals", OPT_RESIDUALS, NULL, 0,
      "Instead: how far every state of every window is from the sequential one after each sweep, by "
      "the "
-     "reference evaluator",
+     "reference evaluator, in the model's own numbers (no --weights, --weights-head, --kv)",
      2},
     {NULL, 0, NULL, 0, "Running:", 3},
     {"threads", 't', "N", 0, "Threads (default: the cores this process may use)", 3},
@@ -78,6 +78,18 @@ static const char doc[] =
     "  snlpc eval models/story --text book.txt --weights f32 --weights q8_0 --weights q4_0 "
     "--weights-head q8_0\n\n"
     "Exit status: as of snlpc compile.";
+
+static void check_options(const Eval *e, struct argp_state *state)
+{
+    if (!e->compile.model) argp_error(state, "no MODEL given");
+    if (!e->text) argp_error(state, "no text given: add --text FILE");
+    if (e->compile.pipeline.text)
+        argp_error(state, "eval takes no --pipeline: it judges what --plan, --weights, --weights-head and "
+                          "--kv choose");
+    if (e->residuals && (e->compile.chose_weights || e->compile.kv))
+        argp_error(state, "--residuals takes no --weights, --weights-head or --kv: states are those of "
+                          "the model's own numbers");
+}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -118,11 +130,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         e->compile.model = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!e->compile.model) argp_error(state, "no MODEL given");
-        if (!e->text) argp_error(state, "no text given: add --text FILE");
-        if (e->residuals && e->compile.formats.n > 1)
-            argp_error(state, "--residuals takes no --weights: states are those of the model's own "
-                              "numbers");
+        check_options(e, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

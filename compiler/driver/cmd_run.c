@@ -25,7 +25,7 @@ static const struct argp_option options[] = {
     {"compare", OPT_COMPARE, NULL, 0,
      "Both; print the errors of the compiled results, and fail (exit status 1) beyond the limit", 1},
     {"limit", OPT_LIMIT, "X", 0,
-     "Largest error allowed, relative to the largest element (default: by weight format, "
+     "With --compare: largest error allowed, relative to the largest element (default: by weight format, "
      "1e-5 for f32)",
      1},
     {"bench", OPT_BENCH, NULL, 0,
@@ -60,7 +60,8 @@ static const struct argp_option options[] = {
 static const char doc[] =
     "Call function FUNC of the IR text in FILE.\v"
     "What `snlpc compile --emit ir` writes is taken as well: of a function that is scheduled already, "
-    "as forward.decode, the code is made as it stands, without passes.\n\n"
+    "as forward.decode, the code is made as it stands, without passes, so options that "
+    "passes obey (--weights, --weights-head, --kv, --block, --pipeline) are refused.\n\n"
     "Each ARG belongs to a value parameter, by position or as NAME=ARG: random (the default), a .npy "
     "file, or a whole number for an index (default 0).\n\n"
     "Examples:\n"
@@ -73,10 +74,10 @@ typedef struct Run {
     const char *path, *func, *out_prefix;
     char **arg;
     size_t n_arg;
-    bool eval, compare, random, bench;
+    bool eval, compare, random, bench, chose_weights;
     int64_t stage; /* -1: all */
     uint64_t weight_seed, seed;
-    int64_t tokens, block, repeat;
+    int64_t tokens, block, repeat; /* 0: not given */
     double limit; /* 0: by format */
     SnlWeightFormats weights;
     const char *kv; /* NULL: as declared */
@@ -109,6 +110,24 @@ static double parse_limit(struct argp_state *state, const char *text)
     return value;
 }
 
+static bool chose_formats(const Run *run)
+{
+    return run->chose_weights || run->weights.own_head || run->kv;
+}
+
+static void check_options(const Run *run, struct argp_state *state)
+{
+    if (!run->func) argp_error(state, "wanted FILE and FUNC");
+    if (run->bench && (run->eval || run->compare || run->limit > 0 || run->repeat || run->out_prefix))
+        argp_error(state, "--bench excludes --eval, --compare, --limit, --repeat and --output");
+    if (run->stage >= 0 && !run->bench) argp_error(state, "--stage needs --bench");
+    if (run->eval && run->compare) argp_error(state, "--eval and --compare exclude each other");
+    if (run->limit > 0 && !run->compare) argp_error(state, "--limit needs --compare");
+    if (run->pipeline.text && chose_formats(run))
+        argp_error(state, "--pipeline takes the place of --weights, --weights-head and --kv: name the "
+                          "formats in it, as in " SNL_PIPELINE_FORMATS);
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     Run *run = state->input;
@@ -131,6 +150,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_WEIGHTS:
         run->weights.matrices = snl_arg_format(state, "--weights", arg);
+        run->chose_weights = true;
         return 0;
     case OPT_HEAD:
         run->weights.head = snl_arg_format(state, "--weights-head", arg);
@@ -141,11 +161,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case 'o': run->out_prefix = arg; return 0;
     case ARGP_KEY_ARG: add_argument(run, arg, state); return 0;
     case ARGP_KEY_END:
-        if (!run->func) argp_error(state, "wanted FILE and FUNC");
-        if (run->bench && (run->eval || run->compare))
-            argp_error(state, "--bench excludes --eval and --compare");
-        if (run->stage >= 0 && !run->bench) argp_error(state, "--stage needs --bench");
-        if (run->eval && run->compare) argp_error(state, "--eval and --compare exclude each other");
+        check_options(run, state);
+        if (!run->repeat) run->repeat = 1;
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -230,8 +247,7 @@ static char *until_formats(SnlArena *arena, const char *text)
  * ones are rounded depends on what was folded into them before. */
 static SnlStatus prepare_eval(Session *s)
 {
-    const SnlWeightFormats *formats = &s->run->weights;
-    bool rounds = formats->matrices != SNL_WEIGHTS_SOURCE || formats->own_head || s->run->kv;
+    bool rounds = chose_formats(s->run) || s->run->pipeline.text;
     char *text = rounds ? until_formats(s->arena, pipeline_text(s)) : NULL;
     if (text) {
         SnlPipelineOptions none = {.source = s->original.source};
@@ -244,6 +260,39 @@ static SnlStatus prepare_eval(Session *s)
 static bool is_scheduled(const SnlFunc *func)
 {
     return snl_attr_find(&func->attrs, "stages") != NULL;
+}
+
+/* The first option given that says what passes do; NULL: none. */
+static const char *option_of_passes(const Run *run)
+{
+    const SnlPipelineOptions *passes = &run->pipeline.options;
+    const struct {
+        const char *name;
+        bool given;
+    } option[] = {{"--weights", run->chose_weights},
+                  {"--weights-head", run->weights.own_head},
+                  {"--kv", run->kv},
+                  {"--block", run->block},
+                  {"--pipeline", run->pipeline.text},
+                  {"--print-ir-after", passes->print_after},
+                  {"--print-ir-before", passes->print_before},
+                  {"--dump-dir", passes->dump_dir},
+                  {"--check-each", passes->check_each},
+                  {"--timing", passes->timing}};
+    for (size_t i = 0; i < sizeof option / sizeof *option; i++)
+        if (option[i].given) return option[i].name;
+    return NULL;
+}
+
+/* Nothing would come of it. */
+static SnlStatus refuse_options_of_passes(const Session *s, const SnlFunc *func)
+{
+    const char *option = option_of_passes(s->run);
+    if (!option || !is_scheduled(func)) return SNL_OK;
+    return snl_error_at(s->diag, SNL_E_USAGE, option,
+                        "'@%s' is scheduled already and runs as it stands, without passes: leave the "
+                        "option out, or give it to what makes the IR",
+                        func->name);
 }
 
 /* Passes that make a scheduled function of `func`, found under its new name. */
@@ -414,6 +463,7 @@ static SnlStatus run_session(Session *s)
     SnlFunc *func;
     SNL_TRY(open_func(s, &s->original, &func));
     s->func = func;
+    SNL_TRY(refuse_options_of_passes(s, func));
     s->argument = SNL_NEW_ARRAY(s->arena, SnlArgument, func->n_param);
     SNL_TRY(snl_arguments_parse(func, run->arg, run->n_arg, s->diag, s->argument));
     SNL_TRY(snl_arguments_tokens(func, s->argument, run->tokens, s->diag, &s->tokens));
@@ -434,7 +484,7 @@ SnlStatus snl_cmd_run(int argc, char **argv)
     static const struct argp_child children[] = {{&snl_pipeline_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {options, parse_option, "FILE FUNC [ARG...]", doc, children,
                                      NULL, NULL};
-    Run run = {.stage = -1, .seed = 1, .repeat = 1, .pipeline = snl_pipeline_args_init(), .argv = argv};
+    Run run = {.stage = -1, .seed = 1, .pipeline = snl_pipeline_args_init(), .argv = argv};
     argp_parse(&argp, argc, argv, 0, NULL, &run);
     run.target.verify = true;
     SnlDiag *diag = snl_diag_create(stderr, 0);

@@ -66,16 +66,28 @@ static SnlStatus check_mode_caches(const SnlCompilation *c, const SnlMode *mode)
 /* ---- IR -----------------------------------------------------------------------------------------
  */
 
+/* What a pipeline of the user's own would not heed. */
+static SnlStatus check_pipeline(const SnlCompileOptions *o, SnlDiag *diag)
+{
+    if (!o->pipeline.text) return SNL_OK;
+    if (o->modes.plans.n || o->modes.modes)
+        return snl_error_at(
+            diag, SNL_E_USAGE, "--pipeline",
+            "takes the place of --plan and --modes: name the plan in the pipeline, as "
+            "in newton{plan=\"n8 K1\"},lower-newton,...");
+    if (o->chose_weights || o->kv)
+        return snl_error_at(diag, SNL_E_USAGE, "--pipeline",
+                            "takes the place of --weights, --weights-head and --kv: name the formats "
+                            "in the pipeline, as in " SNL_PIPELINE_FORMATS);
+    return SNL_OK;
+}
+
 static SnlStatus open_model(SnlCompilation *c)
 {
     const SnlCompileOptions *o = c->options;
     SnlModelOptions options = {o->context, o->random_weights, o->seed};
     SNL_TRY(snl_modes_parse(c->arena, &o->modes, c->diag, &c->modes));
-    if (o->pipeline.text && (o->modes.plans.n || o->modes.modes))
-        return snl_error_at(
-            c->diag, SNL_E_USAGE, "--pipeline",
-            "takes the place of --plan and --modes: name the plan in the pipeline, as "
-            "in newton{plan=\"n8 K1\"},lower-newton,...");
+    SNL_TRY(check_pipeline(o, c->diag));
     SNL_TRY(snl_model_open(c->arena, o->model, &options, c->diag, &c->model));
     if (!o->keep_states) return SNL_OK;
     SnlFunc *forward = snl_module_find_func(c->model.module, "forward");

@@ -16,6 +16,7 @@ typedef struct SnlCompileOptions {
     SnlModeArgs modes;
     SnlWeightFormats weights; /* the first of `formats` */
     SnlVec(SnlWeightFormats) formats; /* one for each --weights, at least one */
+    bool chose_weights; /* --weights or --weights-head was given */
     const char *kv; /* format of the caches; NULL: auto */
     SnlTargetOptions target;
     int64_t context; /* 0: the model's default */

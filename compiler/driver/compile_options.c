@@ -93,9 +93,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &o->pipeline;
         return 0;
     case OPT_WEIGHTS:
+        o->chose_weights = true;
         add_format(o, snl_arg_format(state, "--weights", arg));
         return 0;
     case OPT_HEAD:
+        o->chose_weights = true;
         set_head(o, snl_arg_format(state, "--weights-head", arg));
         return 0;
     case OPT_KV:

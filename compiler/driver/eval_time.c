@@ -4,6 +4,7 @@
 #include "compiler/driver/eval_measure.h"
 
 #include "compiler/driver/progress.h"
+#include "compiler/driver/times.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,6 @@ typedef struct Timer {
     int64_t n_prompt, n_decode, n_prefill;
     double (*decode)[MAX_ROUNDS], (*prefill)[MAX_ROUNDS]; /* by row */
 } Timer;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* The threads of the row before give up waiting for work. */
 static void let_others_sleep(void)
@@ -44,18 +38,18 @@ static SnlrtStatus decode(Timer *t, size_t row, double *out, SnlrtError *err)
 {
     snlrt_session_reset(t->set->row[row].session);
     SNLRT_TRY(run(t, row, t->n_prompt, 0, err));
-    double begin = now();
+    double begin = snl_seconds();
     for (int64_t i = 0; i < t->n_decode; i++) SNLRT_TRY(run(t, row, 1, SNLRT_RUN_TEXT, err));
-    *out = (now() - begin) / (double)t->n_decode;
+    *out = (snl_seconds() - begin) / (double)t->n_decode;
     return SNLRT_OK;
 }
 
 static SnlrtStatus prefill(Timer *t, size_t row, double *out, SnlrtError *err)
 {
     snlrt_session_reset(t->set->row[row].session);
-    double begin = now();
+    double begin = snl_seconds();
     SNLRT_TRY(run(t, row, t->n_prefill, 0, err));
-    *out = (now() - begin) / (double)t->n_prefill;
+    *out = (snl_seconds() - begin) / (double)t->n_prefill;
     return SNLRT_OK;
 }
 
@@ -71,26 +65,14 @@ static SnlStatus round_of_all(Timer *t, int round)
     return SNL_OK;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *at, int n)
-{
-    qsort(at, (size_t)n, sizeof *at, compare);
-    return n % 2 ? at[n / 2] : (at[n / 2 - 1] + at[n / 2]) / 2;
-}
-
 static SnlStatus all_rounds(Timer *t, int *out_rounds)
 {
     SnlProgressBar bar = snl_progress_bar("time");
     SnlStatus status = round_of_all(t, 0); /* brings in pages; forgotten */
-    double begin = now();
+    double begin = snl_seconds();
     int n = 0;
     while (status == SNL_OK && n < MAX_ROUNDS) {
-        double spent = now() - begin;
+        double spent = snl_seconds() - begin;
         if (n >= MIN_ROUNDS && spent + spent / n > most_seconds) break;
         status = round_of_all(t, n++);
         snl_progress_draw(&bar, n, MAX_ROUNDS);
@@ -120,8 +102,8 @@ SnlStatus snl_eval_time(const SnlEvalSet *set, const SnlEvalText *text, SnlEvalR
     int rounds = 0;
     SNL_TRY(all_rounds(&t, &rounds));
     for (size_t row = 0; row < set->n_rows; row++) {
-        results[row].decode_seconds = median(t.decode[row], rounds);
-        results[row].prefill_seconds = median(t.prefill[row], rounds);
+        results[row].decode_seconds = snl_median(t.decode[row], (size_t)rounds);
+        results[row].prefill_seconds = snl_median(t.prefill[row], (size_t)rounds);
         results[row].n_decode = t.n_decode;
         results[row].n_prefill = t.n_prefill;
         results[row].n_runs = rounds;

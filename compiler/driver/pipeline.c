@@ -133,7 +133,7 @@ enum {
 static const struct argp_option pipeline_options[] = {
     {NULL, 0, NULL, 0, "Passes:", 50},
     {"pipeline", OPT_PIPELINE, "TEXT", 0,
-     "Run these passes, in this order, instead of the usual ones: NAME{OPTION=VALUE ...},NAME,... "
+     "Run these passes, in this order, instead of the usual ones, with plans and formats named in it: NAME{OPTION=VALUE ...},NAME,... "
      "The empty text runs none",
      50},
     {"print-ir-after", OPT_AFTER, "PASSES", 0,

@@ -137,13 +137,17 @@ def bad_input_is_refused():
     fails(1, "n17 is more than the chain has", "--plan", "n17")
     fails(2, "wanted another name: seq is always the sequential program", "--plan", "seq=n2")
     fails(2, "no plan with a window", "--residuals")
-    fails(2, "--residuals takes no --weights", "--residuals", "--plan", "n4 K2", "--weights", "f32", "--weights", "q8_0")
+    for formats in (("--weights", "f32", "--weights", "q8_0"), ("--weights", "q4_0"), ("--weights", "source"),
+                    ("--weights-head", "q4_0"), ("--kv", "q8_0"), ("--kv", "auto")):
+        fails(2, "--residuals takes no --weights, --weights-head or --kv", "--residuals", "--plan", "n4 K2", *formats)
+    for how in ((), ("--residuals",)):
+        fails(2, "eval takes no --pipeline", "--plan", "n4 K2", "--pipeline", "", *how)
     fails(2, "--weights: found 'q5_0'", "--weights", "f32", "--weights", "q5_0")
     fails(2, "--tokens: error[E0501]: found 200, wanted at most the context of 128", "--residuals", "--plan", "n4",
           "--tokens", "200")
-    for how in ((), ("--residuals",)):
+    for how in (("--kv", "f32"), ("--residuals",)):
         fails(1, "plan n4 K2 h0) keeps 2.4 MiB (19 of 128.0 KiB + 1 of 512 bytes) of caches, wanted at most 2.1 MiB",
-              "--plan", "n4 K2", "--max-state", "2.1M", "--kv", "f32", *how)
+              "--plan", "n4 K2", "--max-state", "2.1M", *how)
         fails(4, "plan: cannot open 'none.npy'", "--plan", "n4 surrogate=diag:none.npy", *how)
     fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama")
     fails(1, "no tokenizer", "--plan", "n2", "--residuals", model=DATA / "llama")

@@ -34,7 +34,7 @@ def graph(seed):
     weights = rng.choice(["f32", "bf16", "f16"])
     run([*compare, "--tokens", "13", "--repeat", "3", "--weights", weights])
     # Nothing rewritten.
-    run([*compare, "--tokens", "13", "--repeat", "3", "--weights", weights, "--pipeline",
+    run([*compare, "--tokens", "13", "--repeat", "3", "--pipeline",
          f"pack{{weights={weights}}},dce,shapes{{func=forward block=13 tail=false}},schedule,plan-memory"])
     ids = [rng.randrange(made.vocab) for _ in range(31)]
     program = compile_model(path, f"graph-{seed}")

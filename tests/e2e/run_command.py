@@ -141,6 +141,16 @@ def formats_are_rounded_on_both_sides():
             snl_run("three", "--compare", "--weights", format, "-t", t)
 
 
+def pipelines_name_their_formats():
+    """The evaluator rounds as the pipeline's own `pack` and `caches` do."""
+    for func, formats in ("three", "pack{weights=bf16}"), ("cached", "caches{kv=f16}"):
+        passes = f"{formats},shapes{{func={func}}},schedule,plan-memory"
+        snl_run(func, "--compare", "--limit", "1e-5", "--pipeline", passes)
+        for option in ("--weights", "source"), ("--weights", "q4_0"), ("--weights-head", "q8_0"), ("--kv", "f16"):
+            done = snl_run(func, "--pipeline", passes, *option, code=2)
+            check(b"--pipeline takes the place of --weights, --weights-head and --kv" in done.stderr, done.stderr)
+
+
 def errors_beyond_the_limit_fail():
     done = snl_run("three", "--compare", "--limit", "1e-14", code=1)
     check(b"error[E0701]" in done.stderr and b"FAILED" in done.stdout, done.stderr)
@@ -181,7 +191,9 @@ func @f(%x: f32[T, 320]) -> f32[T, 160] {
     only = BENCH_ROW.findall(run([*words, "--bench", "--stage", "1"]).stdout.decode())
     check(len(only) == 1 and only[0][0] == "1" and only[0][-1] == second[-1], str(only))
     for options, message in (("--stage", "1"), b"--stage needs --bench"), (("--bench", "--eval"), b"--bench excludes"), \
-            (("--bench", "--compare"), b"--bench excludes"), (("--bench", "--stage", "2"), b"found 2, wanted 0 to 1"):
+            (("--bench", "--compare"), b"--bench excludes"), (("--bench", "--repeat", "1"), b"--bench excludes"), \
+            (("--bench", "--limit", "0.1"), b"--bench excludes"), \
+            (("--bench", "-o", SCRATCH / "times"), b"--bench excludes"), (("--bench", "--stage", "2"), b"found 2, wanted 0 to 1"):
         check(message in run([*words, *options], code=2).stderr, str(options))
 
 
@@ -197,6 +209,13 @@ def scheduled_functions_run_as_they_are():
     check(b"is compiled for 1 to 1 tokens, called with 2" in done.stderr, done.stderr)
     rows = BENCH_ROW.findall(run([*words, "forward.decode", "--bench", "pos=20"]).stdout.decode())
     check(len(rows) == 8 and rows[1][4] != "0 bytes", str(rows))
+    for option in (("--weights", "q4_0"), ("--weights", "source"), ("--weights-head", "q4_0"), ("--kv", "q8_0"),
+                   ("--block", "8"), ("--pipeline", "dce"), ("--print-ir-after", "all"), ("--print-ir-before", "all"),
+                   ("--dump-dir", SCRATCH / "dumps"), ("--check-each",), ("--timing",)):
+        for how in ([], ["--eval"], ["--compare"], ["--bench"]):
+            done = run([*words, "forward.decode", *how, *option], code=2)
+            check(f"{option[0]}: error[E0501]: '@forward.decode' is scheduled already".encode() in done.stderr,
+                  done.stderr)
 
 
 def bad_calls_are_refused():
@@ -211,6 +230,7 @@ def bad_calls_are_refused():
         (["no_tensor", "-t", "2", "x"], 2, "wanted a position from 0"),
         (["six", SCRATCH / "a.npy", SCRATCH / "long.npy"], 1, "found T = 3, wanted 2"),
         (["half", "--eval", "--compare"], 2, "exclude each other"),
+        (["half", "--limit", "0.1"], 2, "--limit needs --compare"),
         (["half", "--pipeline", ""], 1, "no function '@half.decode'"),
         (["half", "--pipeline", "shapes{func=half},schedule"], 1, "'@half.decode' is not planned"),
     ]
@@ -228,5 +248,5 @@ def bad_calls_are_refused():
 
 main([(func, compiled_equals_evaluated, func) for func in FUNCS]
      + [seeds_and_calls_differ, files_in_and_out, positions_are_arguments,
-        formats_are_rounded_on_both_sides, stages_are_timed,
+        formats_are_rounded_on_both_sides, pipelines_name_their_formats, stages_are_timed,
         scheduled_functions_run_as_they_are, errors_beyond_the_limit_fail, bad_calls_are_refused])

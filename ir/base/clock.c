@@ -1,0 +1,11 @@
+/* ir/base/clock.c -- the system's monotonic clock. */
+#include "ir/base/clock.h"
+
+#include <time.h>
+
+double snl_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
