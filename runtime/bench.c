@@ -2,7 +2,7 @@
  *
  * Decode: 128 tokens, each the most probable one, after a short prompt. Prefill: 512 tokens at
  * once, logits of the last one. Each is run several times after a first look at all weights and the
- * choice of threads, and the median counts. */
+ * first choice of threads (unless that takes too long), and the median counts. */
 #include "runtime/program.h"
 
 #include "runtime/sampler.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512, N_WARM = 40, MIN_RUNS = 3, MAX_RUNS = 64 };
+enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512, MIN_WARM = 40, MIN_RUNS = 3, MAX_RUNS = 64 };
 static const double enough_seconds = 0.3, too_many_seconds = 3.0;
 
 typedef struct Measure {
@@ -30,18 +30,38 @@ typedef struct Bench {
 /* Measures one run over n tokens. */
 typedef SnlrtStatus RunOnce(Bench *bench, int64_t n, double *out_seconds, SnlrtError *err);
 
+static SnlrtStatus begin_decode(Bench *b, SnlrtError *err)
+{
+    snlrt_session_reset(b->session);
+    return snlrt_session_run(b->session, b->tokens, b->n_prompt, 0, NULL, NULL, err);
+}
+
+static SnlrtStatus decode_token(Bench *b, SnlrtError *err)
+{
+    int32_t token = snlrt_argmax(snlrt_session_logits(b->session), b->program->model->vocab);
+    SNLRT_TRY(snlrt_session_run(b->session, &token, 1, SNLRT_RUN_TEXT, NULL, NULL, err));
+    return snlrt_interrupted() ? SNLRT_STOPPED : SNLRT_OK;
+}
+
 static SnlrtStatus decode_once(Bench *b, int64_t n, double *out_seconds, SnlrtError *err)
 {
-    int64_t vocab = b->program->model->vocab;
-    snlrt_session_reset(b->session);
-    SNLRT_TRY(snlrt_session_run(b->session, b->tokens, b->n_prompt, 0, NULL, NULL, err));
+    SNLRT_TRY(begin_decode(b, err));
     double begin = snlrt_seconds();
-    for (int64_t i = 0; i < n; i++) {
-        int32_t token = snlrt_argmax(snlrt_session_logits(b->session), vocab);
-        SNLRT_TRY(snlrt_session_run(b->session, &token, 1, SNLRT_RUN_TEXT, NULL, NULL, err));
-        if (snlrt_interrupted()) return SNLRT_STOPPED;
-    }
+    for (int64_t i = 0; i < n; i++) SNLRT_TRY(decode_token(b, err));
     *out_seconds = snlrt_seconds() - begin;
+    return SNLRT_OK;
+}
+
+/* Until the number of threads is chosen, which takes the more steps the more threads there are; n
+ * tokens fit into the context. */
+static SnlrtStatus warm_up(Bench *b, int64_t n, SnlrtError *err)
+{
+    double begin = snlrt_seconds();
+    for (int64_t i = 0; i < MIN_WARM || snlrt_session_on_trial(b->session); i++) {
+        if (i && snlrt_seconds() - begin >= too_many_seconds) break;
+        if (i % n == 0) SNLRT_TRY(begin_decode(b, err));
+        SNLRT_TRY(decode_token(b, err));
+    }
     return SNLRT_OK;
 }
 
@@ -112,12 +132,13 @@ static void print_json(FILE *out, const Bench *b, const Measure *decode, const M
     fputs(", \"weight_format\": ", out);
     snlrt_json_string(out, p->model->weight_format);
     fprintf(out,
-            ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"context\": %" PRId64 ", \"block\": %" PRId64
-            ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64
+            ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"context\": %" PRId64
+            ", \"block\": %" PRId64 ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64
             ", \"work_bytes\": %" PRId64 ", ",
             snlrt_session_threads(b->session), snlrt_session_max_threads(b->session),
-            snlrt_session_context(b->session), snlrt_session_block(b->session), p->payload.footer.weights_bytes,
-            snlrt_session_state_bytes(b->session), snlrt_session_work_bytes(b->session));
+            snlrt_session_context(b->session), snlrt_session_block(b->session),
+            p->payload.footer.weights_bytes, snlrt_session_state_bytes(b->session),
+            snlrt_session_work_bytes(b->session));
     print_measure(out, "decode", decode, graph->decode_barriers);
     fputs(", ", out);
     print_measure(out, "prefill", prefill, graph->prefill_barriers);
@@ -158,8 +179,7 @@ static SnlrtStatus run_bench(Bench *b, SnlrtError *err)
                            (long long)context, (long long)n_decode, (long long)n_prefill);
     for (int64_t i = 0; i < N_PREFILL; i++)
         b->tokens[i] = (int32_t)((1 + i * 7919) % b->program->model->vocab);
-    double seconds;
-    SNLRT_TRY(decode_once(b, n_decode < N_WARM ? n_decode : N_WARM, &seconds, err));
+    SNLRT_TRY(warm_up(b, n_decode, err));
     Measure decode, prefill;
     SNLRT_TRY(measure(b, decode_once, n_decode, &decode, err));
     SNLRT_TRY(measure(b, prefill_once, n_prefill, &prefill, err));

@@ -1,7 +1,8 @@
 /* runtime/cpus.c -- affinity, cores and control-group quotas (Linux). */
-#define _GNU_SOURCE /* sched_getaffinity, sched_getcpu */
+#define _GNU_SOURCE /* affinity, sched_getcpu */
 #include "runtime/cpus.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
@@ -160,18 +161,35 @@ void snlrt_cpu_order(int *cpus, int64_t n, bool from_here)
     for (int64_t i = 0; i < n; i++) cpus[i] = count ? list[(begin + i) % count] : (int)i;
 }
 
-bool snlrt_cpu_pin(int cpu)
+int snlrt_cpu_pin(pthread_t thread, int cpu)
 {
     cpu_set_t set;
-    if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return EINVAL;
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
+    return pthread_setaffinity_np(thread, sizeof set, &set);
+}
+
+_Static_assert(sizeof(SnlrtCpuSet) == sizeof(cpu_set_t), "a set holds what the system's holds");
+
+bool snlrt_cpus_get(SnlrtCpuSet *out_set)
+{
+    cpu_set_t set;
+    if (!get_affinity(&set)) return false;
+    memcpy(out_set, &set, sizeof set);
+    return true;
+}
+
+bool snlrt_cpus_set(const SnlrtCpuSet *in_set)
+{
+    cpu_set_t set;
+    memcpy(&set, in_set, sizeof set);
     return sched_setaffinity(0, sizeof set, &set) == 0;
 }
 
 void snlrt_cpu_visit(int cpu)
 {
     cpu_set_t usable;
-    if (!get_affinity(&usable) || !snlrt_cpu_pin(cpu)) return;
+    if (!get_affinity(&usable) || snlrt_cpu_pin(pthread_self(), cpu) != 0) return;
     sched_setaffinity(0, sizeof usable, &usable);
 }

@@ -2,6 +2,7 @@
 #ifndef SNLRT_CPUS_H
 #define SNLRT_CPUS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,9 +19,18 @@ int64_t snlrt_usable_cores(void);
  * beginning when there are fewer than n. `from_here`: the round begins at the processor that the
  * calling thread is on. */
 void snlrt_cpu_order(int *cpus, int64_t n, bool from_here);
-/* Lets the calling thread run on that processor only. false: the system refuses. */
-bool snlrt_cpu_pin(int cpu);
+/* Lets the thread run on that processor only. 0, or why the system refuses (errno.h). */
+int snlrt_cpu_pin(pthread_t thread, int cpu);
 /* Moves the calling thread to that processor, from where the system may move it on. */
 void snlrt_cpu_visit(int cpu);
+
+typedef struct SnlrtCpuSet {
+    uint64_t words[16];
+} SnlrtCpuSet;
+
+/* The processors that the calling thread may run on. false: there are more than a set holds, or the
+ * system refuses. */
+bool snlrt_cpus_get(SnlrtCpuSet *out_set);
+bool snlrt_cpus_set(const SnlrtCpuSet *set);
 
 #endif

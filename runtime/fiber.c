@@ -1,6 +1,9 @@
 /* runtime/fiber.c -- makecontext gives a fiber its stack; from then on it is left and entered by
  * setjmp and longjmp, which keep the signal mask and so need no system call. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS, MAP_STACK */
+/* The fortified longjmp takes a jump to another stack for one to a frame that is gone, and
+ * aborts. */
+#undef _FORTIFY_SOURCE
 #include "runtime/fiber.h"
 
 #include <stddef.h>
@@ -27,12 +30,21 @@ static void be_born(unsigned low, unsigned high)
     fiber->entry(fiber->user);
 }
 
-bool snlrt_fiber_init(SnlrtFiber *fiber, SnlrtFiberEntry *entry, void *user)
+/* NULL: no memory, or no guard. */
+static char *map_stack(void)
 {
     char *stack = mmap(NULL, GUARD_NBYTES + STACK_NBYTES, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-    if (stack == MAP_FAILED) return false;
-    mprotect(stack, GUARD_NBYTES, PROT_NONE);
+    if (stack == MAP_FAILED) return NULL;
+    if (mprotect(stack, GUARD_NBYTES, PROT_NONE) == 0) return stack;
+    munmap(stack, GUARD_NBYTES + STACK_NBYTES);
+    return NULL;
+}
+
+bool snlrt_fiber_init(SnlrtFiber *fiber, SnlrtFiberEntry *entry, void *user)
+{
+    char *stack = map_stack();
+    if (!stack) return false;
     *fiber = (SnlrtFiber){.entry = entry, .user = user, .stack = stack};
     Birth birth = {.fiber = fiber};
     ucontext_t start;

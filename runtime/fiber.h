@@ -1,7 +1,8 @@
 /* runtime/fiber.h -- a place where code stands while other code runs on the same thread.
  *
- * Switching costs some nanoseconds and no system call. A fiber stays with the thread that first
- * switches to it. Not under AddressSanitizer and ThreadSanitizer, which know one stack per thread:
+ * Switching costs some nanoseconds and no system call. A fiber may be entered by one thread after
+ * another, but its code must not keep what belongs to a thread across a switch. Not under
+ * AddressSanitizer and ThreadSanitizer, which know one stack per thread:
  * there SNLRT_FIBERS is 0. */
 #ifndef SNLRT_FIBER_H
 #define SNLRT_FIBER_H

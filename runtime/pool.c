@@ -12,7 +12,6 @@
 #include "runtime/meeting.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,7 +28,8 @@ typedef struct Carrier {
 typedef struct Part {
     SnlrtPool *pool;
     int64_t index;
-    SnlrtFiber fiber;
+    SnlrtFiber own;   /* place on the thread of the same number, while that one is a carrier */
+    SnlrtFiber fiber; /* place on a stack of its own, while it is none */
 } Part;
 
 typedef struct Worker {
@@ -56,12 +56,15 @@ struct SnlrtPool {
     int64_t n_threads, n_started;
     int64_t n_cpus, cpu_quota; /* that the process may use */
     int64_t n_entered;         /* threads that wait for the next job */
+    bool takes_turns;          /* false: every part has a thread; so too once memory was short */
     SnlrtMeetingPlace place;
     Carrier *carriers; /* these four [n_threads] */
     Part *parts;
     Worker *workers; /* the first unused */
     SnlrtSignalWord *enter;
     bool pins; /* threads stay where they begin */
+    SnlrtCpuSet creator_cpus;  /* before it was pinned */
+    bool creator_pinned;
 };
 
 /* ---- barriers ---- */
@@ -82,12 +85,20 @@ static int64_t parts_of(const Task *task, int64_t thread)
     return (task->n_parts - thread + task->n_carriers - 1) / task->n_carriers;
 }
 
+/* Where the part stands in this task. A part that had a stack of its own in one task may be the
+ * first of a thread's circle in the next, and its fiber must keep its place meanwhile. */
+static SnlrtFiber *place_of(SnlrtPool *pool, int64_t part)
+{
+    Part *p = &pool->parts[part];
+    return part < pool->task.n_carriers ? &p->own : &p->fiber;
+}
+
 /* Leaves the part for the next one of its thread's circle. */
 static void pass_turn(SnlrtPool *pool, int64_t part, int64_t thread)
 {
     int64_t next = part + pool->task.n_carriers;
     if (next >= pool->task.n_parts) next = thread;
-    snlrt_fiber_switch(&pool->parts[part].fiber, &pool->parts[next].fiber);
+    snlrt_fiber_switch(place_of(pool, part), place_of(pool, next));
 }
 
 static void arrive(SnlrtPool *pool, int64_t part)
@@ -119,7 +130,8 @@ void *snlrt_pool_barrier(SnlrtPool *pool)
 
 /* ---- a job on one thread ---- */
 
-/* On a fiber: this part of every job. The last part to end gives the thread back to its first one. */
+/* On a fiber: this part of every job that it takes turns in. The last part to end gives the thread
+ * back to its first one. */
 static void run_part_forever(void *user)
 {
     Part *part = user;
@@ -130,7 +142,7 @@ static void run_part_forever(void *user)
         if (++pool->carriers[thread].n_done < parts_of(&pool->task, thread))
             pass_turn(pool, part->index, thread);
         else
-            snlrt_fiber_switch(&part->fiber, &pool->parts[thread].fiber);
+            snlrt_fiber_switch(&part->fiber, &pool->parts[thread].own);
     }
 }
 
@@ -162,7 +174,6 @@ static void *work(void *user)
 {
     Worker *worker = user;
     SnlrtPool *pool = worker->pool;
-    if (worker->cpu >= 0 && pool->pins) snlrt_cpu_pin(worker->cpu);
     if (worker->cpu >= 0 && !pool->pins) snlrt_cpu_visit(worker->cpu);
     uint32_t n_entered = 0;
     do snlrt_signal_wait(worker->enter, ++n_entered, SNLRT_ROUNDS_IDLE, pool->place.fence);
@@ -222,7 +233,7 @@ static bool init_fibers(SnlrtPool *pool, int64_t n_carriers, int64_t n_parts)
 
 int64_t snlrt_pool_carriers(const SnlrtPool *pool, int64_t n_parts)
 {
-    return SNLRT_FIBERS ? min_of(n_parts, pool->n_cpus) : n_parts;
+    return pool->takes_turns ? min_of(n_parts, pool->n_cpus) : n_parts;
 }
 
 static void look_for_cpus(SnlrtPool *pool)
@@ -234,8 +245,8 @@ void snlrt_pool_run(SnlrtPool *pool, int64_t n_parts, SnlrtJob *job, void *user)
 {
     assert(n_parts >= 1 && n_parts <= pool->n_threads);
     if (n_parts > 1 && pool->n_jobs % JOBS_PER_LOOK == JOBS_PER_LOOK - 1) look_for_cpus(pool);
+    if (!init_fibers(pool, snlrt_pool_carriers(pool, n_parts), n_parts)) pool->takes_turns = false;
     int64_t n_carriers = snlrt_pool_carriers(pool, n_parts);
-    if (!init_fibers(pool, n_carriers, n_parts)) n_carriers = n_parts;
     if (n_carriers != pool->n_entered) enter_carriers(pool, n_carriers);
     run_task(pool, (Task){job, user, n_parts, n_carriers, n_carriers});
 }
@@ -296,10 +307,24 @@ static SnlrtStatus place_threads(SnlrtPool *pool, SnlrtError *err)
     snlrt_cpu_order(cpus, n, !pool->pins);
     for (int64_t t = 0; t < n; t++) pool->workers[t].cpu = cpus[t];
     free(cpus);
-    if (pool->pins && !snlrt_cpu_pin(pool->workers[0].cpu))
-        return snlrt_fail(err, SNLRT_MACHINE, "cannot pin a thread to processor %d: %s",
-                          pool->workers[0].cpu, strerror(errno));
     return SNLRT_OK;
+}
+
+static SnlrtStatus pin_one(pthread_t thread, int cpu, SnlrtError *err)
+{
+    int error = snlrt_cpu_pin(thread, cpu);
+    if (error)
+        return snlrt_fail(err, SNLRT_MACHINE, "cannot pin a thread to processor %d: %s", cpu,
+                          strerror(error));
+    return SNLRT_OK;
+}
+
+static SnlrtStatus pin_team(SnlrtPool *pool, SnlrtError *err)
+{
+    for (int64_t t = 1; t < pool->n_threads; t++)
+        SNLRT_TRY(pin_one(pool->workers[t].handle, pool->workers[t].cpu, err));
+    pool->creator_pinned = snlrt_cpus_get(&pool->creator_cpus);
+    return pin_one(pthread_self(), pool->workers[0].cpu, err);
 }
 
 static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
@@ -308,10 +333,12 @@ static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
     SNLRT_TRY(alloc_team(pool, err));
     SNLRT_TRY(snlrt_meeting_init(&pool->place, pool->n_threads, err));
     pool->n_entered = 1;
+    pool->takes_turns = SNLRT_FIBERS;
     pool->cpu_quota = pool->n_threads > 1 ? snlrt_cpu_quota() : 1;
     pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
     SNLRT_TRY(place_threads(pool, err));
-    return start_workers(pool, err);
+    SNLRT_TRY(start_workers(pool, err));
+    return pool->pins ? pin_team(pool, err) : SNLRT_OK;
 }
 
 SnlrtStatus snlrt_pool_create(int64_t n_threads, unsigned flags, SnlrtPool **out_pool,
@@ -346,6 +373,7 @@ void snlrt_pool_destroy(SnlrtPool *pool)
 {
     if (!pool) return;
     if (pool->n_started) end_workers(pool);
+    if (pool->creator_pinned) snlrt_cpus_set(&pool->creator_cpus);
     for (int64_t p = 0; pool->parts && p < pool->n_threads; p++)
         snlrt_fiber_deinit(&pool->parts[p].fiber);
     snlrt_meeting_deinit(&pool->place);

@@ -16,13 +16,15 @@
 #include "runtime/status.h"
 
 enum { SNLRT_MAX_THREADS = 1024 };
-enum { SNLRT_POOL_PIN = 1 /* each thread stays on a processor of its own, cores first */ };
+/* Each thread stays on a processor of its own, cores first; the creator until destroy gives it back
+ * the processors that it had. */
+enum { SNLRT_POOL_PIN = 1 };
 
 typedef struct SnlrtPool SnlrtPool;
 typedef void SnlrtJob(void *user, int64_t part);
 
 /* 1 <= n_threads <= SNLRT_MAX_THREADS; `flags`: SNLRT_POOL_*. SNLRT_MACHINE when threads or memory
- * cannot be had. */
+ * cannot be had, or a thread cannot be pinned. */
 SnlrtStatus snlrt_pool_create(int64_t n_threads, unsigned flags, SnlrtPool **out_pool,
                               SnlrtError *err);
 /* Ends and joins the threads. NULL is fine. */

@@ -273,6 +273,11 @@ int64_t snlrt_session_max_threads(const SnlrtSession *session)
     return snlrt_pool_threads(session->pool);
 }
 
+bool snlrt_session_on_trial(const SnlrtSession *session)
+{
+    return session->chooser.on_trial;
+}
+
 int64_t snlrt_session_state_bytes(const SnlrtSession *session)
 {
     return session->model->state_bytes;

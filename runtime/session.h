@@ -19,7 +19,7 @@ typedef struct SnlrtSessionOptions {
     int64_t graph;           /* index of the mode */
     int64_t n_threads;
     bool choose_threads; /* decode on fewer of them where that is faster (runtime/chooser.h) */
-    bool pin_threads;    /* the caller's thread, too, stays on its processor from now on */
+    bool pin_threads;    /* the caller's thread, too, until the session ends */
     int64_t context; /* positions, up to the compiled ones; 0: those */
     int64_t block;   /* tokens per prefill call, up to the compiled block; 0: that; 1: one by one */
 } SnlrtSessionOptions;
@@ -60,6 +60,8 @@ int64_t snlrt_session_context(const SnlrtSession *session); /* positions there a
 int64_t snlrt_session_block(const SnlrtSession *session);
 int64_t snlrt_session_threads(const SnlrtSession *session);     /* that decode, as of now */
 int64_t snlrt_session_max_threads(const SnlrtSession *session); /* that there are */
+/* Does a trial of the number of threads go on? (runtime/chooser.h) */
+bool snlrt_session_on_trial(const SnlrtSession *session);
 /* Bytes of caches and of workspace. */
 int64_t snlrt_session_state_bytes(const SnlrtSession *session);
 int64_t snlrt_session_work_bytes(const SnlrtSession *session);

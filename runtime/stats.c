@@ -26,17 +26,17 @@ static void print_json(const SnlrtProgram *p, const SnlrtSession *session, const
     fputs(", \"mode\": ", stderr);
     snlrt_json_string(stderr, p->model->graphs[p->graph].name);
     fprintf(stderr,
-            ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"block\": %" PRId64 ", \"context\": %" PRId64
-            ", \"seed\": %" PRIu64 ", \"prompt_tokens\": %" PRId64 ", \"prompt_seconds\": %.6f, "
+            ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"block\": %" PRId64
+            ", \"context\": %" PRId64 ", \"seed\": %" PRIu64 ", \"prompt_tokens\": %" PRId64
+            ", \"prompt_seconds\": %.6f, "
             "\"prompt_tokens_per_second\": %.2f, \"generated_tokens\": %" PRId64
             ", \"decode_steps\": %" PRId64 ", \"decode_seconds\": %.6f, "
             "\"decode_tokens_per_second\": %.2f, \"first_token_seconds\": %.6f, \"end\": \"%s\", "
             "\"state_bytes\": %" PRId64 ", \"work_bytes\": %" PRId64 "}\n",
             snlrt_session_threads(session), snlrt_session_max_threads(session),
-            snlrt_session_block(session),
-            snlrt_session_context(session), p->options.sampling.seed, s->n_prompt,
-            s->prompt_seconds, rate(s->n_prompt, s->prompt_seconds), s->n_generated, s->n_steps,
-            s->decode_seconds, rate(s->n_steps, s->decode_seconds), s->first_token,
+            snlrt_session_block(session), snlrt_session_context(session), p->options.sampling.seed,
+            s->n_prompt, s->prompt_seconds, rate(s->n_prompt, s->prompt_seconds), s->n_generated,
+            s->n_steps, s->decode_seconds, rate(s->n_steps, s->decode_seconds), s->first_token,
             end_words[s->end], snlrt_session_state_bytes(session),
             snlrt_session_work_bytes(session));
 }
@@ -46,6 +46,13 @@ static void print_threads(const SnlrtSession *session)
     int64_t n = snlrt_session_threads(session), max = snlrt_session_max_threads(session);
     fprintf(stderr, "%" PRId64 " %s", max, max == 1 ? "thread" : "threads");
     if (n < max) fprintf(stderr, ", decode on %" PRId64 " of them (faster)", n);
+}
+
+static void print_memory(const SnlrtSession *session)
+{
+    fprintf(stderr, "; memory: states %.1f MiB, workspace %.1f MiB",
+            (double)snlrt_session_state_bytes(session) / (1 << 20),
+            (double)snlrt_session_work_bytes(session) / (1 << 20));
 }
 
 static void print_text(const SnlrtProgram *p, const SnlrtSession *session, const SnlrtStats *s)
@@ -59,6 +66,7 @@ static void print_text(const SnlrtProgram *p, const SnlrtSession *session, const
     print_threads(session);
     if (p->options.sampling.temperature > 0)
         fprintf(stderr, "; seed %" PRIu64, p->options.sampling.seed);
+    print_memory(session);
     fputc('\n', stderr);
 }
 

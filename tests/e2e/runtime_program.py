@@ -85,6 +85,7 @@ class Program(unittest.TestCase):
             done = self.good(*args, "-n", "12", text=text)
             self.assertEqual(done.stdout, wanted)
             self.assertIn(b"generated: 12 tokens", done.stderr)
+            self.assertRegex(done.stderr, rb"memory: states \d+\.\d MiB, workspace \d+\.\d MiB\n\Z")
 
     def test_same_text_for_every_team_and_block(self):
         prompt = "p" * 50

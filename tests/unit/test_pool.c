@@ -1,5 +1,6 @@
 /* Thread team and barrier: everyone meets, everything written before is seen after, also with more
  * threads than processors and after sleeping. Meant for ThreadSanitizer as well. */
+#define _GNU_SOURCE /* affinity */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -14,10 +15,28 @@
 #include "runtime/signal_word.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MAX_TEAM = 16 };
+
+/* In the place of libc's: a test may be told of other processors than there are; its workers are
+ * not. */
+static _Thread_local const cpu_set_t *pretended;
+
+int sched_getaffinity(pid_t pid, size_t nbytes, cpu_set_t *set)
+{
+    memset(set, 0, nbytes);
+    if (pretended) {
+        *set = *pretended;
+        return 0;
+    }
+    return syscall(SYS_sched_getaffinity, pid, nbytes, set) < 0 ? -1 : 0;
+}
 
 typedef struct Shared {
     SnlrtCtx ctx;
@@ -103,22 +122,51 @@ static void parts_may_be_fewer_than_threads(void **state)
     for (int64_t n = 1; n <= 7; n++) jobs_of_changing_size(0, n);
 }
 
-/* In a thread of its own, which is the only one that stays pinned. */
-static void *pinned_team(void *user)
+static void expect_cpus(const SnlrtCpuSet *wanted)
 {
-    jobs_of_changing_size(SNLRT_POOL_PIN, 2);
-    jobs_of_changing_size(SNLRT_POOL_PIN, 5);
-    return user;
+    SnlrtCpuSet found;
+    assert_true(snlrt_cpus_get(&found));
+    assert_memory_equal(&found, wanted, sizeof found);
 }
 
-static void pinned_team_meets(void **state)
+static void pinned_team_meets_and_gives_its_creator_back(void **state)
 {
     (void)state;
-    pthread_t thread;
-    int64_t n = snlrt_usable_cpus();
-    assert_int_equal(pthread_create(&thread, NULL, pinned_team, NULL), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(snlrt_usable_cpus(), n);
+    SnlrtPool *pool;
+    SnlrtCpuSet before;
+    assert_true(snlrt_cpus_get(&before));
+    assert_int_equal(snlrt_pool_create(2, SNLRT_POOL_PIN, &pool, NULL), SNLRT_OK);
+    assert_int_equal(snlrt_usable_cpus(), 1);
+    snlrt_pool_destroy(pool);
+    expect_cpus(&before);
+    jobs_of_changing_size(SNLRT_POOL_PIN, 2);
+    jobs_of_changing_size(SNLRT_POOL_PIN, 5);
+    expect_cpus(&before);
+}
+
+/* The last processor that a set can name is hardly there: a worker cannot have it. */
+static void worker_that_cannot_be_pinned_is_told(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    SnlrtError err;
+    SnlrtCpuSet before;
+    cpu_set_t set;
+    assert_true(snlrt_cpus_get(&before));
+    int first = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    if (CPU_ISSET(CPU_SETSIZE - 1, &set)) skip();
+    while (!CPU_ISSET((size_t)first, &set)) first++;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)first, &set);
+    CPU_SET(CPU_SETSIZE - 1, &set);
+    pretended = &set;
+    SnlrtStatus status = snlrt_pool_create(2, SNLRT_POOL_PIN, &pool, &err);
+    pretended = NULL;
+    assert_int_equal(status, SNLRT_MACHINE);
+    assert_null(pool);
+    assert_string_equal(err.text, "cannot pin a thread to processor 1023: Invalid argument");
+    expect_cpus(&before);
 }
 
 /* Beginning at the thread's own processor is the same round, begun elsewhere. */
@@ -182,16 +230,110 @@ static void long_absence_is_no_presence(void **state)
     snlrt_meeting_deinit(&place);
 }
 
+static void pretend_cpus(cpu_set_t *set, int64_t n)
+{
+    CPU_ZERO(set);
+    for (int64_t i = 0; i < n; i++) CPU_SET((size_t)i, set);
+    pretended = set;
+}
+
 static void more_parts_than_processors_take_turns(void **state)
 {
     (void)state;
     SnlrtPool *pool;
-    int64_t n_cpus = snlrt_usable_cpus();
-    if (n_cpus > MAX_TEAM - 1) skip();
-    assert_int_equal(snlrt_pool_create(n_cpus + 1, 0, &pool, NULL), SNLRT_OK);
+    Shared shared = {.rounds = 5};
+    cpu_set_t set;
+    pretend_cpus(&set, 3);
+    assert_int_equal(snlrt_pool_create(MAX_TEAM, 0, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
     assert_int_equal(snlrt_pool_carriers(pool, 1), 1);
-    assert_in_range(snlrt_pool_carriers(pool, n_cpus + 1), 1, SNLRT_FIBERS ? n_cpus : n_cpus + 1);
+    assert_in_range(snlrt_pool_carriers(pool, MAX_TEAM), 1, SNLRT_FIBERS ? 3 : MAX_TEAM);
+    for (int64_t n = 1; n <= MAX_TEAM; n++) run_parts(pool, &shared, n);
     snlrt_pool_destroy(pool);
+    pretended = NULL;
+}
+
+/* More than the team runs before it looks for processors again. */
+static void run_some_jobs(SnlrtPool *pool, Shared *shared, uint32_t *random)
+{
+    int64_t n = snlrt_pool_threads(pool);
+    for (int j = 0; j < 270; j++) {
+        *random = *random * 1664525 + 1013904223;
+        run_parts(pool, shared, j % 4 ? n : 1 + (int64_t)(*random >> 16) % n);
+    }
+}
+
+/* A part whose thread comes and goes stands now on a stack of its own, now on its thread's. */
+static void jobs_while_processors_change(int64_t n_threads, const int64_t *n_cpus, int n)
+{
+    SnlrtPool *pool;
+    Shared shared = {.rounds = 2};
+    cpu_set_t set;
+    uint32_t random = 1;
+    pretend_cpus(&set, n_cpus[0]);
+    assert_int_equal(snlrt_pool_create(n_threads, 0, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    for (int i = 0; i < n; i++) {
+        pretend_cpus(&set, n_cpus[i]);
+        run_some_jobs(pool, &shared, &random);
+    }
+    snlrt_pool_destroy(pool);
+    pretended = NULL;
+}
+
+static void processors_may_come_and_go(void **state)
+{
+    (void)state;
+    const int64_t some[] = {1, 2, 1, 2, 1}, many[] = {3, 1, 5, 2, 8, 4, 7, 1, 6, 3, 1};
+    jobs_while_processors_change(4, some, 5);
+    for (int64_t n = 2; n <= 8; n += 3) jobs_while_processors_change(n, many, 11);
+}
+
+/* The same with the processors that there are. */
+static void affinity_may_change(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    Shared shared = {.rounds = 2};
+    SnlrtCpuSet before;
+    uint32_t random = 1;
+    assert_true(snlrt_cpus_get(&before));
+    assert_int_equal(snlrt_pool_create(8, 0, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    for (int i = 0; i < 12; i++) {
+        SnlrtCpuSet some = before;
+        for (int w = 0; w < 16; w++) some.words[w] &= (uint64_t)(random >> 16) * 0x00010001;
+        snlrt_cpus_set(i % 2 ? &before : &some); /* none in common: refused */
+        run_some_jobs(pool, &shared, &random);
+    }
+    snlrt_pool_destroy(pool);
+    assert_true(snlrt_cpus_set(&before));
+}
+
+/* No memory for stacks: then every part has a thread, for good, and the team says so. */
+static void team_without_stacks_does_not_take_turns(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    Shared shared = {.rounds = 2};
+    cpu_set_t set;
+    struct rlimit limit, none;
+    if (!SNLRT_FIBERS) skip();
+    pretend_cpus(&set, 1);
+    assert_int_equal(snlrt_pool_create(4, 0, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    assert_int_equal(snlrt_pool_carriers(pool, 4), 1);
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    none = (struct rlimit){0, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    run_parts(pool, &shared, 4);
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    for (int64_t n = 4; n >= 1; n--) {
+        assert_int_equal(snlrt_pool_carriers(pool, n), n);
+        run_parts(pool, &shared, n);
+    }
+    snlrt_pool_destroy(pool);
+    pretended = NULL;
 }
 
 static void count_call(void *user, int64_t thread)
@@ -313,12 +455,16 @@ int main(void)
         cmocka_unit_test(team_meets_at_every_barrier),
         cmocka_unit_test(crowded_team_goes_on),
         cmocka_unit_test(parts_may_be_fewer_than_threads),
-        cmocka_unit_test(pinned_team_meets),
+        cmocka_unit_test(pinned_team_meets_and_gives_its_creator_back),
+        cmocka_unit_test(worker_that_cannot_be_pinned_is_told),
         cmocka_unit_test(order_from_here_is_a_rotation),
         cmocka_unit_test(visits_leave_threads_free),
         cmocka_unit_test(team_grows_after_many_meetings),
         cmocka_unit_test(long_absence_is_no_presence),
         cmocka_unit_test(more_parts_than_processors_take_turns),
+        cmocka_unit_test(processors_may_come_and_go),
+        cmocka_unit_test(affinity_may_change),
+        cmocka_unit_test(team_without_stacks_does_not_take_turns),
         cmocka_unit_test(job_after_sleep_starts),
         cmocka_unit_test(team_without_jobs_ends),
         cmocka_unit_test(bad_number_of_threads_is_refused),

@@ -114,6 +114,29 @@ static void choice_of_threads_changes_no_row(void **state)
     snlrt_session_destroy(session);
 }
 
+/* With two threads one trial decides: 16 steps (runtime/chooser.h). */
+static void trial_of_threads_ends(void **state)
+{
+    (void)state;
+    int32_t token = 1;
+    SnlrtSessionOptions options = {.model = &snlrt_model,
+                                   .weights = (const uint8_t *)weights,
+                                   .n_threads = 2,
+                                   .choose_threads = true};
+    SnlrtSession *session;
+    assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
+    for (int t = 0; t < 16; t++) {
+        assert_true(snlrt_session_on_trial(session));
+        assert_int_equal(
+            snlrt_session_run(session, &token, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL), SNLRT_OK);
+    }
+    assert_false(snlrt_session_on_trial(session));
+    snlrt_session_destroy(session);
+    session = create(2, 0);
+    assert_false(snlrt_session_on_trial(session));
+    snlrt_session_destroy(session);
+}
+
 static void last_row_alone_is_the_last_row(void **state)
 {
     (void)state;
@@ -263,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_and_team_gives_the_same_rows),
         cmocka_unit_test(choice_of_threads_changes_no_row),
+        cmocka_unit_test(trial_of_threads_ends),
         cmocka_unit_test(last_row_alone_is_the_last_row),
         cmocka_unit_test(reset_begins_again),
         cmocka_unit_test(sink_can_stop),
