@@ -142,13 +142,14 @@ static void store_narrow(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr, unsign
     LLVMSetAlignment(LLVMBuildStore(g->b, value, ptr), align);
 }
 
-/* The lanes of `v`, element by element, `stride` bytes apart. */
+/* The first `lanes` elements of `v`, a number or a vector, `stride` bytes apart. */
 static void scatter(const SnlCache *c, LLVMValueRef v, int lanes, LLVMValueRef at, int64_t stride)
 {
     SnlGen *g = c->g;
+    bool vector = LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind;
     for (int i = 0; i < lanes; i++) {
         LLVMValueRef lane = LLVMConstInt(g->i32, (unsigned)i, 0);
-        LLVMValueRef x = lanes == 1 ? v : LLVMBuildExtractElement(g->b, v, lane, "");
+        LLVMValueRef x = vector ? LLVMBuildExtractElement(g->b, v, lane, "") : v;
         store_narrow(g, x, snl_offset_const(g, at, i * stride), (unsigned)elem_bytes(c));
     }
 }

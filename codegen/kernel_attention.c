@@ -327,8 +327,8 @@ static char *kernel_name(const Attention *a, const char *how)
     return snl_arena_printf(
         a->g->arena, "%s.%s.%lld.%lld.%lld.w%lld.%a.%s.r%d.t%lld.%lld.%lld.%lld.%lld.%lld", how,
         snl_dtype_info[f->cache.dtype].text, (long long)f->width, (long long)f->group,
-        (long long)f->cache.padded, (long long)a->window, a->scale, a->own_cache ? "cache" : "rows",
-        f->queries, (long long)a->tile_rows, (long long)a->tokens, (long long)a->q_stride,
+        (long long)f->cache.padded, (long long)a->window, a->scale,
+        a->own_cache ? "cache" : "rows", f->queries, (long long)a->tile_rows, (long long)a->tokens, (long long)a->q_stride,
         (long long)a->k_stride, (long long)a->v_stride, (long long)a->y_stride);
 }
 

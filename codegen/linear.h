@@ -54,8 +54,7 @@ void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index);
  * result is the scale, not yet rounded to f16. */
 LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueRef out_q[2]);
 
-/* codegen/kernel_gemm_blocks.c */
-void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t);
+/* Element c of a row of a packed matrix: lane `lane` of `panel`. */
 LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
                                 LLVMValueRef lane, LLVMValueRef c);
 
@@ -77,5 +76,8 @@ LLVMValueRef snl_block_scales(const SnlLinear *l, LLVMValueRef panel, LLVMValueR
 /* acc + dot * rows * x_scale */
 LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LLVMValueRef x_scale,
                               LLVMValueRef acc);
+
+/* codegen/kernel_gemm_blocks.c */
+void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t);
 
 #endif

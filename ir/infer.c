@@ -103,6 +103,38 @@ static SnlStatus weights_are(const SnlInfer *x, int group, int64_t a, int64_t b)
     return SNL_OK;
 }
 
+/* A kernel takes its members in one format. */
+static SnlStatus same_format(const SnlInfer *x, const char *name, const SnlType *t,
+                             const char *first_name, const SnlType *first)
+{
+    if (t->dtype == first->dtype) return SNL_OK;
+    return snl_infer_fail(x, SNL_E_TYPE,
+                          "'@%s': found %s, wanted %s as in '@%s': members have one format",
+                          name, snl_dtype_info[t->dtype].text, snl_dtype_info[first->dtype].text,
+                          first_name);
+}
+
+static SnlStatus weights_in_one_format(const SnlInfer *x)
+{
+    const SnlSymbols *sym = &x->op->sym[0];
+    for (size_t i = 1; i < sym->n; i++)
+        SNL_TRY(same_format(x, sym->weight[i]->name, sym->weight[i]->type, sym->weight[0]->name,
+                            sym->weight[0]->type));
+    return SNL_OK;
+}
+
+/* A layer's parameters have no types: what is bound to them shows when it is inlined. */
+static SnlStatus states_in_one_format(const SnlInfer *x)
+{
+    const SnlSymbols *sym = &x->op->sym[0];
+    const SnlState *first = sym->state[0];
+    for (size_t i = 1; i < sym->n && first->type; i++)
+        if (sym->state[i]->type)
+            SNL_TRY(same_format(x, sym->state[i]->name, sym->state[i]->type, first->name,
+                                first->type));
+    return SNL_OK;
+}
+
 static SnlStatus one_symbol(const SnlInfer *x)
 {
     if (!x->op->sym[0].list) return SNL_OK;
@@ -173,6 +205,7 @@ static SnlStatus infer_linear(const SnlInfer *x)
             x, SNL_E_SHAPE, "inner sizes differ: '%%%s' has width %lld, '@%s' has %lld",
             snl_in(op, 0)->name, (ll)snl_type_width(t), snl_op_weight(op, 0)->name, (ll)w->dim[1]);
     SNL_TRY(weights_are(x, 0, w->dim[0], w->dim[1]));
+    SNL_TRY(weights_in_one_format(x));
     SNL_TRY(members(x, t, &rank3, &M));
     if (op->sym[1].n > 0) {
         if (op->sym[1].n != op->sym[0].n || op->sym[1].list != op->sym[0].list)
@@ -268,11 +301,12 @@ static SnlStatus same_width(const SnlInfer *x, size_t i, const SnlType *t, int r
                                 snl_infer_text(x, t), (ll)width);
 }
 
-/* One state for [T, D], a list of M for [T, M, D]. */
+/* One state for [T, D], a list of M in one format for [T, M, D]. */
 static SnlStatus state_members(const SnlInfer *x, const SnlType *t)
 {
     const SnlSymbols *s = &x->op->sym[0];
-    if (s->list == (t->rank == 3) && (int64_t)s->n == snl_type_members(t)) return SNL_OK;
+    if (s->list == (t->rank == 3) && (int64_t)s->n == snl_type_members(t))
+        return states_in_one_format(x);
     return snl_infer_fail(x, SNL_E_SHAPE, "%zu states%s for %lld members of '%%%s'", s->n,
                           s->list ? " in a list" : "", (ll)snl_type_members(t),
                           snl_in(x->op, 0)->name);

@@ -19,6 +19,8 @@
  *     %x.q8_0 = cast %x {to = q8_0} : q8_0[T, 8]
  *     %y = linear %x.q8_0, @w.q4_0 : f32[T, 4]
  *
+ * Members of one linear have one format: f32 where their own would differ.
+ *
  * The module records `rounds(w=bf16)` only if something is narrowed that was not in that format
  * before. */
 #include "passes/heads.h"
@@ -32,6 +34,7 @@ typedef struct Pack {
     const char *weights, *head; /* options */
     const bool *is_head;        /* by weight id: makes logits */
     SnlWeight **by;             /* weight id -> stored matrix */
+    SnlDtype *format;           /* weight id -> its format, for matrices */
     size_t n_by;
     bool changed, rounded[SNL_DTYPE_COUNT], input_rounded[SNL_DTYPE_COUNT];
     SnlStatus status;
@@ -87,9 +90,14 @@ static SnlStatus choose_format(Pack *p, const SnlWeight *w, SnlDtype *out)
                          w->name);
     if (from_source) return natural_format(p, w, out);
     snl_dtype_find(wanted, strlen(wanted), out);
-    bool fits = *out == SNL_F32 || w->type->dtype == *out;
-    if (!fits && (p->ctx->source || !snl_weight_has_source(w))) SNL_TRY(is_in_format(p, w, *out, &fits));
-    p->rounded[*out] |= !fits;
+    return SNL_OK;
+}
+
+static SnlStatus note_narrowed(Pack *p, const SnlWeight *w, SnlDtype dtype)
+{
+    bool fits = dtype == SNL_F32 || w->type->dtype == dtype;
+    if (!fits && (p->ctx->source || !snl_weight_has_source(w))) SNL_TRY(is_in_format(p, w, dtype, &fits));
+    p->rounded[dtype] |= !fits;
     return SNL_OK;
 }
 
@@ -111,6 +119,36 @@ static bool is_matrix_slot(const SnlOp *op, SnlWeight *const *slot)
            slot >= op->sym[0].weight && slot < op->sym[0].weight + op->sym[0].n;
 }
 
+static void choose_slot(void *user, SnlOp *op, SnlWeight **slot)
+{
+    Pack *p = user;
+    if (p->status == SNL_OK && is_matrix_slot(op, slot))
+        p->status = choose_format(p, *slot, &p->format[(*slot)->id]);
+}
+
+/* Members have one format: where they would differ, they are all f32, which holds them all. */
+static bool widen_members(Pack *p, const SnlOp *op)
+{
+    const SnlSymbols *sym = &op->sym[0];
+    bool differ = false;
+    for (size_t i = 1; i < sym->n; i++)
+        differ |= p->format[sym->weight[i]->id] != p->format[sym->weight[0]->id];
+    for (size_t i = 0; differ && i < sym->n; i++) p->format[sym->weight[i]->id] = SNL_F32;
+    return differ;
+}
+
+/* What is widened may stand in another list, too: until nothing changes. */
+static void agree_members(Pack *p)
+{
+    bool again;
+    do {
+        again = false;
+        for (const SnlFunc *f = p->m->first; f; f = f->next)
+            for (const SnlOp *op = f->first; op; op = op->next)
+                if (op->code == SNL_OP_LINEAR) again |= widen_members(p, op);
+    } while (again);
+}
+
 static void pack_slot(void *user, SnlOp *op, SnlWeight **slot)
 {
     Pack *p = user;
@@ -122,10 +160,9 @@ static void pack_slot(void *user, SnlOp *op, SnlWeight **slot)
     }
     if (w->id >= p->n_by) return; /* made by this pass */
     if (!p->by[w->id]) {
-        SnlDtype dtype = SNL_F32;
-        p->status = choose_format(p, w, &dtype);
+        p->status = note_narrowed(p, w, p->format[w->id]);
         if (p->status != SNL_OK) return;
-        p->by[w->id] = cast_weight(p, w, dtype);
+        p->by[w->id] = cast_weight(p, w, p->format[w->id]);
     }
     *slot = p->by[w->id];
 }
@@ -213,6 +250,10 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
     p.n_by = m->weights.n;
     p.by = SNL_NEW_ARRAY(ctx->scratch, SnlWeight *, p.n_by);
     p.is_head = snl_head_weights(ctx->scratch, m);
+    p.format = SNL_NEW_ARRAY(ctx->scratch, SnlDtype, p.n_by);
+    snl_weight_slots(m, choose_slot, &p);
+    if (p.status != SNL_OK) return SNL_PASS_FAILED;
+    agree_members(&p);
     snl_weight_slots(m, pack_slot, &p);
     if (p.status != SNL_OK) return SNL_PASS_FAILED;
     round_inputs(&p);

@@ -82,11 +82,6 @@ enum {
     SNL_ATTENTION_QUERIES = 16,  /* at most so many queries' scores */
     SNL_ATTENTION_STATS = 32 * 4 /* bytes that a query takes besides its row and its result */
 };
-/* Columns of a value's row: M * D. */
-static inline int64_t snl_value_row(const SnlValue *v)
-{
-    return snl_type_row_elems(v->type);
-}
 /* 4-byte words that one member's row of a value takes in memory. Rows of q8_0: 32 bytes of integers
  * for each block, then an f32 scale for each, then minus the sum of each block's integers as i32;
  * padded to 64 bytes. Anything else is held as f32 (ids as i32). */

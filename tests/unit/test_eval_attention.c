@@ -179,9 +179,13 @@ static void members_have_their_own_cache_and_window(void **state)
 static void check_rounded(const char *format, SnlDtype dtype)
 {
     static const int splits[][C + 1] = {{12}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {5, 7}};
-    char text[sizeof module_text + 64];
-    const char *at = strstr(module_text, "f32[2, 2, 12, 3]");
-    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - module_text), module_text, format, at + 3);
+    char text[sizeof module_text + 64] = "";
+    const char *from = module_text;
+    for (const char *at; (at = strstr(from, "f32[2, 2, 12, 3]")); from = at + 3) {
+        size_t n = strlen(text);
+        snprintf(text + n, sizeof text - n, "%.*s%s", (int)(at - from), from, format);
+    }
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s", from);
     IrText t;
     ir_text_open(&t, text);
     Text x = random_text(5), r = x;

@@ -220,13 +220,13 @@ static void call(Check *c, const char *form, int64_t pos, int64_t tokens)
 
 static void check_form(Check *c, bool prefill)
 {
-    static const int64_t decode[] = {1, 1, 1}, blocks[] = {5, 1, KERNEL_BLOCK, 12, 2};
+    static const int64_t decode[] = {1, 1, 1}, blocks[] = {5, 1, 13, KERNEL_BLOCK, 2, 11};
     const int64_t *tokens = prefill ? blocks : decode;
     size_t n = prefill ? sizeof blocks / sizeof *blocks : sizeof decode / sizeof *decode;
     int64_t pos = 0;
     open_form(c, prefill);
     for (size_t i = 0; i < n; i++) {
-        assert_true(pos + tokens[i] <= KERNEL_CONTEXT);
+        assert_true(pos + tokens[i] <= KERNEL_FILLED);
         call(c, prefill ? "prefill" : "decode", pos, tokens[i]);
         pos += tokens[i];
     }

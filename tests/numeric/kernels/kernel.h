@@ -24,7 +24,9 @@
 
 #include "ir/base/arena.h"
 
-enum { KERNEL_BLOCK = 13, KERNEL_CONTEXT = 40 };
+/* The calls' positions are just those of KERNEL_FILLED, in whole panels of 16: such a cache is
+ * written to its end. One of KERNEL_CONTEXT has rows left, and padding. */
+enum { KERNEL_BLOCK = 16, KERNEL_FILLED = 48, KERNEL_CONTEXT = 53 };
 
 typedef struct Kernel {
     SnlArena *arena;
