@@ -1,4 +1,4 @@
-/* codegen/levels.c -- one program for every x86-64 processor since 2009: the whole of its code
+/* codegen/levels.c -- one program for every x86-64 processor with SSE4.2 and POPCNT: its code
  * compiled several times, each for a level of processors; the runtime takes the highest that the
  * machine has (runtime/level.c).
  *

@@ -7,7 +7,9 @@
 
 #include "ir/base/checked.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -257,6 +259,49 @@ static int64_t block_rows(int64_t cols)
     return rows < SNL_PANEL_ROWS ? SNL_PANEL_ROWS : rows;
 }
 
+/* A number of a tensor of the model's files. */
+typedef struct Place {
+    const SnlWeight *tensor; /* NULL: not found */
+    int64_t row, col;
+    double number;
+} Place;
+
+/* The first number not within `most` in the tensors that `weight` is made of. */
+static SnlStatus find_large(Writer *w, const SnlWeight *weight, double most, Place *out)
+{
+    for (size_t i = 0; i < weight->n_arg && !out->tensor; i++)
+        SNL_TRY(find_large(w, weight->arg[i], most, out));
+    if (weight->code != SNL_WEXPR_SOURCE || out->tensor) return SNL_OK;
+    int64_t cols = snl_weight_cols(weight), rows = snl_weight_rows(weight);
+    float *row = snl_xrealloc(NULL, (size_t)cols * sizeof *row);
+    SnlStatus status = SNL_OK;
+    for (int64_t r = 0; r < rows && status == SNL_OK && !out->tensor; r++) {
+        status = snl_weight_read(weight, w->source, r, 1, w->diag, row);
+        for (int64_t c = 0; c < cols && status == SNL_OK && !out->tensor; c++)
+            if (!(fabs((double)row[c]) <= most)) *out = (Place){weight, r, c, (double)row[c]};
+    }
+    free(row);
+    return status;
+}
+
+/* Refuses `number` of `weight`, and says where in the model's files it comes from. */
+static SnlStatus refuse_number(Writer *w, const SnlWeight *weight, Place at, double most,
+                               const char *wanted)
+{
+    Place found = {0};
+    char tensor[512] = "";
+    SNL_TRY(find_large(w, weight, most, &found));
+    if (found.tensor) {
+        at = found;
+        snprintf(tensor, sizeof tensor, " (tensor '%s' of '%s')", at.tensor->tensor, at.tensor->file);
+    }
+    /* The sign of a NaN says nothing. */
+    double number = isnan(at.number) ? (double)NAN : at.number;
+    return snl_error(w->diag, SNL_E_TENSOR, at.tensor->loc,
+                     "weight '@%s'%s, row %lld, column %lld: found %g, wanted %s", at.tensor->name, tensor,
+                     (long long)at.row, (long long)at.col, number, wanted);
+}
+
 /* A number that is none would spread to every result: refused here, where the weights are looked at
  * anyway. */
 static SnlStatus check_numbers(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
@@ -264,12 +309,10 @@ static SnlStatus check_numbers(Writer *w, const SnlWeight *weight, int64_t row, 
     int64_t cols = snl_weight_cols(weight);
     for (int64_t i = 0; i < n * cols; i++)
         if (!isfinite(w->rows[i]))
-            return snl_error(
-                w->diag, SNL_E_TENSOR, weight->loc,
-                "weight '@%s', row %lld, column %lld: found %g, wanted a finite number: "
-                "the file is damaged, or %s cannot hold it",
-                weight->name, (long long)(row + i / cols), (long long)(i % cols),
-                (double)w->rows[i], snl_dtype_info[weight->type->dtype].text);
+            return refuse_number(w, weight,
+                                 (Place){weight, row + i / cols, i % cols, (double)w->rows[i]},
+                                 (double)FLT_MAX, "a finite number: the file is damaged, or f32 "
+                                                  "cannot hold what is computed of it");
     return SNL_OK;
 }
 
@@ -291,11 +334,13 @@ static SnlStatus refuse_large(Writer *w, const SnlWeight *weight, int64_t row, i
     double most = largest_number(dtype);
     int64_t cols = snl_weight_cols(weight);
     while (fabs((double)w->exact[at]) <= most) at++;
-    return snl_error(w->diag, SNL_E_TENSOR, from->loc,
-                     "weight '@%s', row %lld, column %lld: found %g, wanted numbers within %g, the "
-                     "largest that %s holds: choose another format (--weights, --weights-head)",
-                     from->name, (long long)(row + at / cols), (long long)(at % cols),
-                     (double)w->exact[at], most, snl_dtype_info[dtype].text);
+    char wanted[160];
+    snprintf(wanted, sizeof wanted,
+             "numbers within %g, the largest that %s holds: choose another format (--weights, "
+             "--weights-head)",
+             most, snl_dtype_info[dtype].text);
+    return refuse_number(w, from, (Place){from, row + at / cols, at % cols, (double)w->exact[at]}, most,
+                         wanted);
 }
 
 /* w->rows as the format of `weight` holds them; w->exact keeps what they were. */

@@ -29,7 +29,8 @@ static SnlStatus check_cpu(SnlGen *g, const char *triple, const char *cpu)
 {
     char *known = snl_target_cpus(g->arena, triple);
     size_t n = strlen(cpu);
-    for (const char *at = known; (at = strstr(at, cpu)); at += n) {
+    bool name = n && !strchr(cpu, ','); /* not a piece of the list */
+    for (const char *at = known; name && (at = strstr(at, cpu)); at += n) {
         bool starts = at == known || at[-1] == ' ';
         if (starts && (at[n] == ',' || at[n] == '\0')) return SNL_OK;
     }
@@ -53,6 +54,9 @@ static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
     const char *triple = options->triple ? options->triple : host;
     LLVMTargetRef target;
     char *message = NULL;
+    if (!*triple)
+        return snl_error_at(g->diag, SNL_E_USAGE, "--target",
+                            "found '', wanted a triple such as %s", host);
     if (LLVMGetTargetFromTriple(triple, &target, &message))
         return snl_error_at(g->diag, SNL_E_USAGE, "--target",
                             "found '%s', wanted a triple such as %s: %s", triple, host,

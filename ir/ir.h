@@ -257,6 +257,8 @@ SnlFunc *snl_module_find_func(const SnlModule *m, const char *name);
  * names. Nothing that stays may refer to one that goes. */
 void snl_module_keep_weights(SnlModule *m, const bool *keep);
 void snl_module_keep_states(SnlModule *m, const bool *keep);
+/* Of caches without a format of their own: f32 when all matrices are stored as f32, else f16. */
+SnlDtype snl_module_cache_format(const SnlModule *m);
 /* `stem`, or `stem.1`, `stem.2`, ... : a weight name not in use yet. */
 const char *snl_module_fresh_weight_name(SnlModule *m, const char *stem);
 

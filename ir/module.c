@@ -12,6 +12,24 @@ SnlModule *snl_module_create(SnlArena *arena, const char *name)
     return m;
 }
 
+/* ---- formats --------------------------------------------------------------------------------- */
+
+static bool reads_narrow_matrix(const SnlOp *op)
+{
+    if (op->code != SNL_OP_LINEAR && op->code != SNL_OP_EMBED) return false;
+    for (size_t i = 0; i < op->sym[0].n; i++)
+        if (op->sym[0].weight[i]->type->dtype != SNL_F32) return true;
+    return false;
+}
+
+SnlDtype snl_module_cache_format(const SnlModule *m)
+{
+    for (const SnlFunc *f = m->first; f; f = f->next)
+        for (const SnlOp *op = f->first; op; op = op->next)
+            if (reads_narrow_matrix(op)) return SNL_F16;
+    return SNL_F32;
+}
+
 /* ---- weights and states ---------------------------------------------------------------------- */
 
 static SnlWeight *declare_weight(SnlModule *m, const char *name, const SnlType *type,

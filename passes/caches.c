@@ -14,22 +14,6 @@
 
 #include <string.h>
 
-static bool reads_narrow_matrix(const SnlOp *op)
-{
-    if (op->code != SNL_OP_LINEAR && op->code != SNL_OP_EMBED) return false;
-    for (size_t i = 0; i < op->sym[0].n; i++)
-        if (op->sym[0].weight[i]->type->dtype != SNL_F32) return true;
-    return false;
-}
-
-static SnlDtype natural_format(const SnlModule *m)
-{
-    for (const SnlFunc *f = m->first; f; f = f->next)
-        for (const SnlOp *op = f->first; op; op = op->next)
-            if (reads_narrow_matrix(op)) return SNL_F16;
-    return SNL_F32;
-}
-
 static bool find_format(const char *text, SnlDtype *out)
 {
     return snl_dtype_find(text, strlen(text), out) &&
@@ -40,7 +24,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 {
     const char *wanted = snl_pass_text(ctx, "kv");
     bool natural = strcmp(wanted, "auto") == 0, changed = false, rounded = false;
-    SnlDtype dtype = natural ? natural_format(m) : SNL_F32;
+    SnlDtype dtype = natural ? snl_module_cache_format(m) : SNL_F32;
     if (!natural && !find_format(wanted, &dtype)) {
         snl_error_at(ctx->diag, SNL_E_PIPELINE, "caches",
                      "format: found '%s', wanted auto, f32, f16 or q8_0", wanted);

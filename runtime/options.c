@@ -1,6 +1,8 @@
 /* runtime/options.c -- getopt_long over the table options.def, and the checks between options. */
 #include "runtime/options.h"
 
+#include "runtime/pool.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -52,11 +54,12 @@ static SnlrtStatus bad_value(SnlrtError *err, int id, const char *text, const ch
 static SnlrtStatus parse_int(int id, const char *text, int64_t min, const char *wanted,
                              int64_t *out, SnlrtError *err)
 {
-    char *end;
+    char *end, at_most[32];
     errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (errno || end == text || *end || value < min || value > INT32_MAX)
-        return bad_value(err, id, text, wanted);
+    long long value = strtoll(text, &end, 10), max = id == OPT_THREADS ? SNLRT_MAX_THREADS : INT32_MAX;
+    snprintf(at_most, sizeof at_most, "at most %lld", max);
+    if (end == text || *end || value < min) return bad_value(err, id, text, wanted);
+    if (value > max) return bad_value(err, id, text, at_most); /* strtoll saturates */
     *out = value;
     return SNLRT_OK;
 }

@@ -1,17 +1,33 @@
 #!/usr/bin/env bash
-# The one list of Debian packages that snlpc needs. With a word (build, test, fuzz) only that part.
+# The one list of Debian packages that snlpc needs. With words (build, test, fuzz) only those parts.
 #
-#   tools/packages.sh           installs what is missing: through apt-get when it may, else it says how
-#   tools/packages.sh --list    prints the list
+#   tools/packages.sh [build] [test] [fuzz]    installs what is missing: through apt-get when it may,
+#                                              else it says how
+#   tools/packages.sh --list [build] ...       prints the list
 set -u
 
 build="gcc cmake ninja-build pkg-config libc6-dev llvm-19 llvm-19-dev lld-19 libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libffi-dev"
 tests="libcmocka-dev llvm-19-tools python3 python3-numpy file binutils qemu-user"
-sanitizers="clang-19 libclang-rt-19-dev"
-all="$build $tests $sanitizers"
+fuzz="clang-19 libclang-rt-19-dev" # the sanitizers of the tests too
 
-if [ "${1:-}" = --list ]; then
-    printf '%s\n' $all
+list=""
+[ "${1:-}" = --list ] && list=yes && shift
+[ $# -gt 0 ] || set -- build test fuzz
+wanted=""
+for word in "$@"; do
+    case $word in
+    build) wanted="$wanted $build" ;;
+    test) wanted="$wanted $tests" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
+    *)
+        echo "packages: found '$word', wanted build, test or fuzz (--list first prints them)" >&2
+        exit 2
+        ;;
+    esac
+done
+
+if [ -n "$list" ]; then
+    printf '%s\n' $wanted
     exit 0
 fi
 
@@ -20,11 +36,11 @@ installed() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-    echo "packages: no dpkg here; on Debian 12 these packages are needed: $all" >&2
+    echo "packages: no dpkg here; on Debian 12 these packages are needed:$wanted" >&2
     exit 0
 fi
 missing=""
-for package in $all; do
+for package in $wanted; do
     installed "$package" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

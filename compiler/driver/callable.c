@@ -192,6 +192,12 @@ static SnlStatus check_position(const SnlOp *op, const SnlTensor *pos, int64_t n
 {
     int64_t context = op->sym[0].state[0]->type->dim[2];
     if (pos->at[0] >= 0 && pos->at[0] <= (double)(context - n)) return SNL_OK;
+    if (n > context)
+        return snl_error(diag, SNL_E_NUMERIC, op->loc,
+                         "%s: tokens of the call: found %lld, wanted at most %lld, the positions that "
+                         "'@%s' holds",
+                         snl_op_info[op->code].text, (long long)n, (long long)context,
+                         op->sym[0].state[0]->name);
     return snl_error(diag, SNL_E_NUMERIC, op->loc, "%s: position: found %.17g, wanted 0 to %lld",
                      snl_op_info[op->code].text, pos->at[0], (long long)(context - n));
 }

@@ -11,6 +11,7 @@
 #include "compiler/driver/reproducer.h"
 #include "compiler/driver/stages.h"
 #include "ir/base/checked.h"
+#include "passes/schedule.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -33,7 +34,7 @@ static const struct argp_option options[] = {
      "time (medians), the weights and caches it reads, its FLOPs, GB/s and GFLOP/s", 1},
     {"stage", OPT_STAGE, "N", 0, "With --bench: print stage N alone", 1},
     {NULL, 0, NULL, 0, "Arguments:", 2},
-    {"tokens", 't', "T", 0, "Tokens of the call (default: as the .npy files say, or 1)", 2},
+    {"tokens", 't', "T", 0, "Tokens of the call, at most 65536 without --eval (default: as the .npy files say, or 1)", 2},
     {"seed", OPT_SEED, "N", 0, "Seed of random tensors (default 1)", 2},
     {"repeat", OPT_REPEAT, "N", 0,
      "Call N times: states persist, positions advance by T, random tensors are new each time", 2},
@@ -44,7 +45,8 @@ static const struct argp_option options[] = {
     {"weights-head", OPT_HEAD, "FORMAT", 0,
      "The same for the matrix that makes result 0 (default: as --weights)", 2},
     {"kv", OPT_KV, "FORMAT", 0,
-     "Keep keys and values as f32, f16 or q8_0, in the evaluator too (default: as the states say)", 2},
+     "Keep keys and values as f32, f16, q8_0 or auto (as for compile), in the evaluator too (default: as the "
+     "states say)", 2},
     {NULL, 0, NULL, 0, "Code:", 3},
     {"block", OPT_BLOCK, "N", 0,
      "Call the prefill form, compiled for up to N tokens (default: the decode form for T = 1, else "
@@ -301,6 +303,10 @@ static SnlStatus schedule(Session *s, SnlFunc **func)
     const Run *run = s->run;
     SnlModule *m = s->compiled.module;
     bool prefill = s->tokens > 1 || run->block;
+    if (s->tokens > SNL_MAX_BLOCK && !run->pipeline.text)
+        return snl_error_at(s->diag, SNL_E_USAGE, "--tokens",
+                            "found %" PRId64 ", wanted at most %d for compiled code (--eval takes more)",
+                            s->tokens, SNL_MAX_BLOCK);
     const char *text = pipeline_text(s);
     snl_emergency_set_reproducer(snl_reproducer_text(s->arena, m, run->argv, text));
     SnlPipelineOptions passes = run->pipeline.options;

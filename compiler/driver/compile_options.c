@@ -21,8 +21,8 @@ static const struct argp_option options[] = {
      "embedding has one matrix for both, which is stored in this format",
      12},
     {"kv", OPT_KV, "FORMAT", 0,
-     "Format of the caches, where keys and values are kept: f32, f16 or q8_0 (default: f32 if all "
-     "matrices are stored as f32, else f16)",
+     "Format of the caches, where keys and values are kept: f32, f16, q8_0 or auto (default: "
+     "f32 if all matrices are stored as f32, else f16)",
      12},
     {"context", OPT_CONTEXT, "N", 0,
      "Positions the program can hold (default: the trained length, at most 4096)", 12},
@@ -41,12 +41,10 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Target:", 14},
     {"cpu", OPT_CPU, "NAME", 0,
      "native, or a name LLVM knows. Without it a program for x86-64 carries code for several "
-     "levels of "
-     "processors (v2, v3, v4 with VNNI, and v3 with AVX-VNNI for q8_0 and q4_0) and takes the "
-     "highest "
-     "that the machine has; SNL_LEVEL=NAME in its environment forces one. A machine without any "
-     "gets "
-     "one line that says what is missing",
+     "levels of processors (v2, v3, v4+vnni; with q8_0 or q4_0 also v3+avxvnni, with bf16 also "
+     "v4+vnni+bf16) and takes the highest that the machine has; SNL_LEVEL=NAME in its environment, "
+     "with one of these names, forces one. A machine without any gets one line that says what is "
+     "missing",
      14},
     {0},
 };

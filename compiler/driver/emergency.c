@@ -192,6 +192,7 @@ void snl_emergency_install(void)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) install(stops[i], on_stop);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, told like a full disk */
     install(SIGABRT, on_crash);
 #ifndef __SANITIZE_ADDRESS__
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};

@@ -3,8 +3,11 @@
 #include "compiler/driver/emergency.h"
 
 #include <argp.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct Command {
     const char *name, *summary;
@@ -56,22 +59,35 @@ static int unknown_command(const char *name)
     return SNL_USAGE;
 }
 
+/* What went to stdout must have arrived: a full disk is not success. */
+static bool flush_stdout(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+    perror("snlpc: error[E0601]: stdout: cannot write");
+    return false;
+}
+
+static bool flushed; /* by the command, whose exit status stands */
+
+/* argp ends the process itself after --help. */
+static void check_help(void)
+{
+    if (!flushed && !flush_stdout()) _exit(SNL_MACHINE);
+}
+
 static int run_command(const Command *command, int argc, char **argv)
 {
     argp_err_exit_status = SNL_USAGE;
     argv[0] = command->title;
     snl_emergency_install();
     int status = (int)command->run(argc, argv);
-    /* What went to stdout must have arrived: a full disk is not success. */
-    if (fflush(stdout) != 0 && status == SNL_OK) {
-        perror("snlpc: error[E0601]: stdout: cannot write");
-        status = SNL_MACHINE;
-    }
-    return status;
+    flushed = true;
+    return status == SNL_OK && !flush_stdout() ? SNL_MACHINE : status;
 }
 
 int main(int argc, char **argv)
 {
+    atexit(check_help);
     if (argc < 2) {
         print_help(stderr);
         return SNL_USAGE;

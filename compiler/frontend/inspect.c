@@ -41,11 +41,19 @@ static int64_t weight_bytes(const SnlModule *m)
     return sum;
 }
 
-static int64_t state_bytes(const SnlModule *m)
+/* As a compile without --kv stores them. */
+static void print_caches(FILE *out, SnlModule *m)
 {
+    SnlDtype dtype = snl_module_cache_format(m);
     int64_t sum = 0;
-    for (size_t i = 0; i < m->states.n; i++) sum += stored_bytes(m->states.at[i]->type);
-    return sum;
+    for (size_t i = 0; i < m->states.n; i++) {
+        const SnlType *type = m->states.at[i]->type;
+        bool takes = type->rank == 4 && type->dtype == SNL_F32;
+        sum += stored_bytes(takes ? snl_type(m, dtype, type->rank, type->dim) : type);
+    }
+    fputs("caches       ", out);
+    print_bytes(out, sum);
+    fprintf(out, " (%s unless --kv says otherwise)\n", snl_dtype_info[dtype].text);
 }
 
 /* "47 (f32 45, bf16 2)" */
@@ -120,7 +128,7 @@ static void print_model(FILE *out, const SnlModel *model)
     fprintf(out, "parameters   %" PRId64 "\n", model->n_params);
     print_tensors(out, model->module);
     print_memory(out, "weights", weight_bytes(model->module));
-    print_memory(out, "caches", state_bytes(model->module));
+    print_caches(out, model->module);
     print_tokenizer(out, model);
 }
 
@@ -131,6 +139,19 @@ static void print_refusal(FILE *out, const SnlDiag *diag, size_t from)
     fprintf(out, "compiles     no: %.*s\n", (int)strcspn(message, "\n"), message);
 }
 
+static void print_report(FILE *out, const SnlModel *model, SnlStatus status, const SnlDiag *diag,
+                         size_t from)
+{
+    fprintf(out, "model        %s (%s)\n", model->name, model->path);
+    if (model->family) fprintf(out, "family       %s\n", model->family);
+    if (status == SNL_OK) {
+        fputs("compiles     yes\n", out);
+        print_model(out, model);
+    } else {
+        print_refusal(out, diag, from);
+    }
+}
+
 SnlStatus snl_model_inspect(const char *path, const SnlModelOptions *options, SnlDiag *diag,
                             FILE *out)
 {
@@ -138,15 +159,9 @@ SnlStatus snl_model_inspect(const char *path, const SnlModelOptions *options, Sn
     SnlModel model;
     size_t from = strlen(snl_diag_text(diag));
     SnlStatus status = snl_model_open(arena, path, options, diag, &model);
-    fprintf(out, "model        %s (%s)\n", model.name, model.path);
-    if (model.family) fprintf(out, "family       %s\n", model.family);
-    if (status == SNL_OK) {
-        fputs("compiles     yes\n", out);
-        print_model(out, &model);
-        snl_model_close(&model);
-    } else {
-        print_refusal(out, diag, from);
-    }
+    /* Of what cannot be opened nothing is known. */
+    if (status != SNL_MACHINE) print_report(out, &model, status, diag, from);
+    if (status == SNL_OK) snl_model_close(&model);
     snl_arena_destroy(arena);
     return status;
 }

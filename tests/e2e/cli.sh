@@ -64,6 +64,19 @@ expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --pipeline n
 expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --print-ir-after nope
 expect 2 "a program needs \`schedule\`" "$snlpc" compile "$model" -o o/p --pipeline inline-layers
 expect 2 "warp9" "$snlpc" compile "$model" -o o/p --cpu warp9
+expect 2 "found '', wanted native" timeout 60 "$snlpc" compile "$model" -o o/p --cpu ''
+expect 2 "found 'haswell, broadwell', wanted native" "$snlpc" compile "$model" -o o/p --cpu 'haswell, broadwell'
+expect 2 "--target: error[E0501]: found '', wanted a triple" "$snlpc" compile "$model" -o o/p --target ''
+expect 0 "f16, q8_0 or auto" "$snlpc" compile --help
+expect 0 "v4+vnni+bf16" "$snlpc" compile --help
+expect 0 "takes every byte as it is" "$snlpc" tokenize --help
+expect 0 "./demo [PROMPT] [PLAN]" env SNL_BUILD_DIR="$dir/no-build" "$SNL_SOURCE/demo" --help
+[ -e no-build ] && fail "demo --help builds"
+expect 2 "found 'no', wanted build, test or fuzz" "$SNL_SOURCE/tools/packages.sh" no
+expect 0 "lld-19" "$SNL_SOURCE/tools/packages.sh" --list build
+grep -qE 'qemu|numpy|clang' out && fail "packages for tests are wanted for a build"
+expect 0 "qemu-user" "$SNL_SOURCE/tools/packages.sh" --list
+expect 0 "clang-19" "$SNL_SOURCE/tools/packages.sh" --list fuzz
 
 expect 2 "--target: error[E0501]: found 'nowhere'" "$snlpc" compile "$model" -o o/p --target nowhere
 expect 1 "another kind of machine" "$snlpc" compile "$model" -o o/p --target aarch64-linux-gnu
@@ -72,6 +85,7 @@ expect_empty "bad usage"
 # ---- inputs that are not there or not models
 expect 4 "none" "$snlpc" compile none -o o/p
 expect 4 "none" "$snlpc" inspect none
+[ -s out ] && fail "inspect prints what it knows of nothing"
 expect 4 "none.snl" "$snlpc" opt none.snl
 expect 4 "none.snl" "$snlpc" run none.snl f
 mkdir empty
@@ -94,7 +108,11 @@ fi
 if [ -w /dev/full ]; then
     expect 4 "cannot write" "$snlpc" compile "$model" --emit ir -o /dev/full
     "$snlpc" compile "$model" --emit ir >/dev/full 2>"$dir/err" && fail "a full disk is success"
-    "$snlpc" opt --list-passes >/dev/full 2>"$dir/err" && fail "a full disk is success"
+    for words in --help --version "compile --help" "compile --usage" "opt --list-passes" "inspect $model"; do
+        "$snlpc" $words >/dev/full 2>"$dir/err"
+        [ $? = 4 ] || fail "a full disk is not exit code 4: $words"
+        grep -q "stdout: cannot write" "$dir/err" || fail "a full disk is not told: $words"
+    done
 fi
 expect 4 "TMPDIR" env TMPDIR="$dir/no-folder" "$snlpc" compile "$model" -o o/p
 expect 4 "(Debian package lld-19)" env SNLPC_LLD="$dir/no-linker" "$snlpc" compile "$model" -o o/p
@@ -102,8 +120,9 @@ printf '#!/bin/sh\necho duplicate symbol >&2\nexit 1\n' >linker && chmod +x link
 expect 4 "failed with exit status 1: duplicate symbol" env SNLPC_LLD="$dir/linker" \
     "$snlpc" compile "$model" -o o/p
 mkdir tmp
-(ulimit -f 2000 && trap '' XFSZ && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" -o o/p) \
-    >out 2>err && fail "a file that may not grow is success"
+(ulimit -f 2000 && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" -o o/p) \
+    >out 2>err
+[ $? = 4 ] || fail "a file that may not grow is not exit code 4"
 [ -z "$(ls -A tmp)" ] || fail "temporary files stay behind: $(ls -A tmp)"
 expect_empty "a failed compile"
 
@@ -131,6 +150,12 @@ expect 0 "module @" "$snlpc" opt seq.snl
 cmp -s out seq.snl || fail "IR text does not round-trip"
 "$snlpc" opt - <seq.snl >out 2>err || fail "opt does not read stdin"
 cmp -s out seq.snl || fail "IR text does not round-trip through stdin"
+expect 1 "tokens of the call: found 129, wanted at most 128, the positions that" \
+    "$snlpc" run seq.snl forward --tokens 129 --random-weights 1
+expect 2 "--tokens: error[E0501]: found 1000000, wanted at most 65536" \
+    "$snlpc" run seq.snl forward --tokens 1000000 --random-weights 1
+expect 2 "found '', wanted native" timeout 60 "$snlpc" run seq.snl forward --random-weights 1 --cpu ''
+expect 0 "caches       1.0 MiB (f16 unless --kv says otherwise)" "$snlpc" inspect "$model"
 expect 0 "digraph" "$snlpc" opt seq.snl --emit dot --func forward
 expect 1 "no function '@nope'" "$snlpc" opt seq.snl --emit dot --func nope
 expect 0 "stage = 0" "$snlpc" compile "$model" --emit ir

@@ -440,7 +440,7 @@ static void inspect_says_what_and_whether(void **state)
     assert_says(text, "heads        4 of width 4, 2 for keys and values\n");
     assert_says(text, "context      32 (trained with 32)\n");
     assert_says(text, "tensors      21 (f32 21)\n");
-    assert_says(text, "caches       4.0 KiB\n");
+    assert_says(text, "caches       4.0 KiB (f32 unless --kv says otherwise)\n");
     model_files_write_text(s, "config.json",
                            model_files_patch(s, model_files_llama, "{\"hidden_act\": \"gelu\"}"));
     text = inspected(s, SNL_BAD_INPUT);

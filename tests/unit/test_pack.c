@@ -361,7 +361,7 @@ static void refuses_numbers_that_are_none(void **state)
         Packed p;
         assert_int_equal(plan_spoiled(&p, s, formats[i], NAN), SNL_OK);
         assert_int_equal(write(&p), SNL_BAD_INPUT);
-        assert_diag(s->diag, "weight '@w', row 3, column 35: found nan, wanted a finite number: the "
+        assert_diag(s->diag, "weight '@w' (tensor 'w' of 'm'), row 3, column 35: found nan, wanted a finite number: the "
                              "file is damaged");
         assert_int_equal(plan_spoiled(&p, s, formats[i], -INFINITY), SNL_OK);
         assert_int_equal(write(&p), SNL_BAD_INPUT);
@@ -389,7 +389,7 @@ static void refuses_numbers_beyond_the_format(void **state)
         assert_int_equal(write(&p), SNL_OK);
         assert_int_equal(plan_spoiled(&p, s, rows[i].format, rows[i].does_not), SNL_OK);
         assert_int_equal(write(&p), SNL_BAD_INPUT);
-        assert_diag(s->diag, "weight '@w', row 3, column 35: found");
+        assert_diag(s->diag, "weight '@w' (tensor 'w' of 'm'), row 3, column 35: found");
         assert_diag(s->diag, rows[i].message);
     }
 }
