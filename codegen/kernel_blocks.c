@@ -226,9 +226,8 @@ void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
 
 /* ---- embed ----------------------------------------------------------------------------------- */
 
-/* Element c of row `lane` (0..15) of a panel. */
-LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
-                                LLVMValueRef lane, LLVMValueRef c)
+LLVMValueRef snl_blocks_elements(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
+                                 LLVMValueRef lane, LLVMValueRef c, int n)
 {
     SnlLinear l = {.g = g, .dtype = dtype, .inputs = inputs};
     bool q8 = dtype == SNL_Q8_0;
@@ -237,15 +236,22 @@ LLVMValueRef snl_blocks_element(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMV
     LLVMValueRef scale = snl_load_typed(g, LLVMHalfTypeInContext(g->ctx), at, 2);
     LLVMValueRef low = q8 ? i : snl_rem_const(g, i, 16);
     LLVMValueRef line = snl_offset(g, snl_block_at(&l, panel, block), snl_div_const(g, low, 4), 64);
-    line = snl_offset(g, snl_offset(g, line, lane, 4), snl_rem_const(g, low, 4), 1);
-    LLVMValueRef byte = LLVMBuildZExt(g->b, snl_load_typed(g, g->i8, line, 1), g->i32, "");
+    line = snl_offset(g, line, lane, 4);
+    LLVMTypeRef bytes = n == 1 ? g->i8 : snl_vec(g->i8, n),
+                ints = n == 1 ? g->i32 : snl_vec(g->i32, n);
+    LLVMValueRef byte =
+        n == 1 ? snl_load_typed(g, g->i8, snl_offset(g, line, snl_rem_const(g, low, 4), 1), 1)
+               : snl_bitcast(g, snl_panel_words(g, line, n / 4), bytes);
+    byte = LLVMBuildZExt(g->b, byte, ints, "");
     if (!q8) {
         LLVMValueRef high = LLVMBuildICmp(g->b, LLVMIntSGE, i, snl_i64(g, 16), "");
-        LLVMValueRef four = LLVMConstInt(g->i32, 4, 0), fifteen = LLVMConstInt(g->i32, 15, 0);
-        byte = LLVMBuildSelect(g->b, high, LLVMBuildLShr(g->b, byte, four, ""), byte, "");
-        byte = LLVMBuildAnd(g->b, byte, fifteen, "");
+        LLVMValueRef by =
+            LLVMBuildSelect(g->b, high, LLVMConstInt(g->i32, 4, 0), LLVMConstInt(g->i32, 0, 0), "");
+        byte = LLVMBuildLShr(g->b, byte, snl_splat(g, by, n), "");
+        byte = LLVMBuildAnd(g->b, byte, snl_splat(g, LLVMConstInt(g->i32, 15, 0), n), "");
     }
-    LLVMValueRef offset = LLVMConstInt(g->i32, q8 ? 128 : 8, 0);
-    LLVMValueRef q = LLVMBuildSIToFP(g->b, LLVMBuildSub(g->b, byte, offset, ""), g->f32, "");
-    return snl_fmul(g, q, LLVMBuildFPExt(g->b, scale, g->f32, ""));
+    LLVMValueRef offset = snl_splat(g, LLVMConstInt(g->i32, q8 ? 128 : 8, 0), n);
+    LLVMTypeRef floats = n == 1 ? g->f32 : snl_vec(g->f32, n);
+    LLVMValueRef q = LLVMBuildSIToFP(g->b, LLVMBuildSub(g->b, byte, offset, ""), floats, "");
+    return snl_fmul(g, q, snl_splat(g, LLVMBuildFPExt(g->b, scale, g->f32, ""), n));
 }

@@ -12,6 +12,7 @@ typedef struct Eltwise {
     const SnlOpGen *o;
     size_t first, n; /* operands [first, first + n) of the op */
     bool accumulate; /* lincomb's later parts add to what is there */
+    bool in_place;   /* the only operand lies where the result goes */
     bool coef_is_param[MAX_OPERANDS];
     double coef[MAX_OPERANDS];
     int64_t head_width; /* mul by one number per head: its width; 0: elementwise */
@@ -144,6 +145,8 @@ static void eltwise_body(Eltwise *e, const SnlPlace *in, SnlPlace out, int lanes
     }
     e->weight = snl_param(g, 2 * n);
     e->out = snl_offset(g, snl_param(g, 2 * n + 1), t.i, out.stride * 4);
+    if (e->in_place)
+        e->in[0] = e->out; /* kernels read nothing through two pointers that they write */
     LLVMValueRef rest = columns(e, snl_param(g, at), snl_param(g, at + 1), lanes);
     if (lanes > 1) columns(e, rest, snl_param(g, at + 1), 1);
     snl_loop_end(g, &t, NULL);
@@ -159,16 +162,23 @@ static char *eltwise_name(const Eltwise *e, const SnlPlace *in, SnlPlace out, in
 {
     SnlGen *g = e->o->g;
     const SnlOp *op = e->o->op;
-    char *name = snl_arena_printf(
-        g->arena, "%s%s.%d.%s%a.h%lld.%lld", snl_op_info[op->code].text,
-        e->accumulate ? ".acc" : "", lanes, snl_attr_text(&op->attrs, "to", ""),
-        snl_attr_real(&op->attrs, "cap", 0.0), (long long)e->head_width, (long long)out.stride);
+    char *name =
+        snl_arena_printf(g->arena, "%s%s%s.%d.%s%a.h%lld.%lld", snl_op_info[op->code].text,
+                         e->accumulate ? ".acc" : "", e->in_place ? ".in_place" : "", lanes,
+                         snl_attr_text(&op->attrs, "to", ""), snl_attr_real(&op->attrs, "cap", 0.0),
+                         (long long)e->head_width, (long long)out.stride);
     for (size_t i = 0; i < e->n; i++)
         name = e->coef_is_param[i]
                    ? snl_arena_printf(g->arena, "%s.p_%lld", name, (long long)in[i].stride)
                    : snl_arena_printf(g->arena, "%s.%a_%lld", name, e->coef[i],
                                       (long long)in[i].stride);
     return name;
+}
+
+static bool op_is_in_place(const SnlOpGen *o, const SnlPlace *in, SnlPlace out)
+{
+    return o->op->n_in == 1 && in[0].base.region == out.base.region &&
+           in[0].base.offset == out.base.offset;
 }
 
 static void emit_part(Eltwise *e, size_t member, SnlPlace out, SnlRange r)
@@ -183,6 +193,7 @@ static void emit_part(Eltwise *e, size_t member, SnlPlace out, SnlRange r)
         lanes = by_grain < by_head ? by_grain : by_head;
     }
     unsigned n = (unsigned)e->n;
+    e->in_place = op_is_in_place(o, in, out);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, eltwise_name(e, in, out, lanes), 2 * n + 2, 4, &fresh);
     if (fresh) {

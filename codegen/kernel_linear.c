@@ -203,24 +203,57 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
     snl_call_kernel(o, f, at, 4, r);
 }
 
-/* Element c of row `lane` (0..15) of a panel of f32, bf16 or f16. */
-static LLVMValueRef panel_element(SnlGen *g, SnlDtype dtype, LLVMValueRef panel, LLVMValueRef lane,
-                                  LLVMValueRef c)
+/* ---- embed ----------------------------------------------------------------------------------- */
+
+LLVMValueRef snl_panel_words(SnlGen *g, LLVMValueRef at, int n)
+{
+    LLVMValueRef words = LLVMGetUndef(snl_vec(g->i32, n));
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef word = snl_load_typed(g, g->i32, snl_offset_const(g, at, i * 64), 4);
+        words = LLVMBuildInsertElement(g->b, words, word, LLVMConstInt(g->i32, (unsigned)i, 0), "");
+    }
+    return words;
+}
+
+/* Elements [c, c + n) of row `lane` (0..15) of a panel of f32, bf16 or f16; n is 1, or 16 and
+ * divides c. */
+static LLVMValueRef panel_elements(SnlGen *g, SnlDtype dtype, LLVMValueRef panel, LLVMValueRef lane,
+                                   LLVMValueRef c, int n)
 {
     int group = snl_panel_group(dtype);
     LLVMValueRef at = snl_offset(g, panel, snl_div_const(g, c, group), 64);
     at = snl_offset(g, snl_offset(g, at, lane, 4), snl_rem_const(g, c, group), 4 / group);
-    if (dtype == SNL_F32) return snl_load(g, at, 1);
-    LLVMValueRef bits = snl_load_typed(g, g->i16, at, 2);
-    if (dtype == SNL_F16) {
-        LLVMTypeRef half = LLVMHalfTypeInContext(g->ctx);
-        return LLVMBuildFPExt(g->b, snl_bitcast(g, bits, half), g->f32, "");
-    }
-    LLVMValueRef wide = LLVMBuildZExt(g->b, bits, g->i32, "");
-    return snl_bitcast(g, LLVMBuildShl(g->b, wide, LLVMConstInt(g->i32, 16, 0), ""), g->f32);
+    LLVMTypeRef floats = n == 1 ? g->f32 : snl_vec(g->f32, n);
+    if (dtype == SNL_F32)
+        return snl_bitcast(g, n == 1 ? snl_load(g, at, 1) : snl_panel_words(g, at, n), floats);
+    LLVMTypeRef half =
+        dtype == SNL_F16 ? LLVMHalfTypeInContext(g->ctx) : LLVMBFloatTypeInContext(g->ctx);
+    LLVMValueRef bits = n == 1 ? snl_load_typed(g, g->i16, at, 2)
+                               : snl_bitcast(g, snl_panel_words(g, at, n / 2), snl_vec(g->i16, n));
+    if (dtype == SNL_F16)
+        return LLVMBuildFPExt(g->b, snl_bitcast(g, bits, n == 1 ? half : snl_vec(half, n)), floats,
+                              "");
+    LLVMValueRef wide = LLVMBuildZExt(g->b, bits, n == 1 ? g->i32 : snl_vec(g->i32, n), "");
+    LLVMValueRef sixteen = snl_splat(g, LLVMConstInt(g->i32, 16, 0), n);
+    return snl_bitcast(g, LLVMBuildShl(g->b, wide, sixteen, ""), floats);
 }
 
-/* Columns [c0, c1) of row ids[t]: one element per line of the id's panel. */
+/* Columns [from, to) of a row of the table, n at a time. */
+static void embed_columns(SnlGen *g, const SnlType *table, LLVMValueRef panel, LLVMValueRef lane,
+                          LLVMValueRef row, LLVMValueRef from, LLVMValueRef to, int n)
+{
+    SnlLoop c;
+    snl_loop_begin(g, &c, from, to, n, 0, NULL);
+    LLVMValueRef value =
+        snl_dtype_is_blocked(table->dtype)
+            ? snl_blocks_elements(g, table->dtype, table->dim[1], panel, lane, c.i, n)
+            : panel_elements(g, table->dtype, panel, lane, c.i, n);
+    snl_store(g, value, snl_offset(g, row, c.i, 4));
+    snl_loop_end(g, &c, NULL);
+}
+
+/* Columns [c0, c1) of row ids[t]: parts of lines of the id's panel, 16 columns together between
+ * multiples of 16. */
 void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
 {
     SnlGen *g = o->g;
@@ -232,7 +265,13 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
     if (fresh) {
         LLVMValueRef ids = snl_param(g, 0), table = snl_param(g, 1), y = snl_param(g, 2);
-        SnlLoop t, c;
+        LLVMValueRef c0 = snl_param(g, 3), c1 = snl_param(g, 4), lanes = snl_i64(g, SNL_LANES);
+        LLVMValueRef up = snl_add(g, c0, snl_i64(g, SNL_LANES - 1));
+        LLVMValueRef first = snl_min(g, c1, snl_mul(g, snl_div_const(g, up, SNL_LANES), lanes));
+        LLVMValueRef count = snl_max(g, snl_sub(g, c1, first), snl_i64(g, 0));
+        LLVMValueRef last =
+            snl_add(g, first, snl_mul(g, snl_div_const(g, count, SNL_LANES), lanes));
+        SnlLoop t;
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         LLVMValueRef id = snl_load_typed(g, g->i32, snl_offset(g, ids, t.i, 4), 4);
         id = LLVMBuildZExt(g->b, id, g->i64, "");
@@ -240,12 +279,9 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
                                         snl_panel_bytes(dtype, w->type->dim[1]));
         LLVMValueRef lane = snl_rem_const(g, id, SNL_PANEL_ROWS);
         LLVMValueRef row = snl_offset(g, y, t.i, o->out.stride * 4);
-        snl_loop_begin(g, &c, snl_param(g, 3), snl_param(g, 4), 1, 0, NULL);
-        LLVMValueRef value = snl_dtype_is_blocked(dtype)
-                                 ? snl_blocks_element(g, dtype, w->type->dim[1], panel, lane, c.i)
-                                 : panel_element(g, dtype, panel, lane, c.i);
-        snl_store(g, value, snl_offset(g, row, c.i, 4));
-        snl_loop_end(g, &c, NULL);
+        embed_columns(g, w->type, panel, lane, row, c0, first, 1);
+        embed_columns(g, w->type, panel, lane, row, first, last, SNL_LANES);
+        embed_columns(g, w->type, panel, lane, row, last, c1, 1);
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }

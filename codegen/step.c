@@ -499,7 +499,13 @@ static void find_results(Step *s)
     const SnlOp *ret = s->func->last;
     s->result_of = SNL_NEW_ARRAY(s->g->arena, int64_t, s->func->n_values + 1);
     for (uint32_t i = 0; i < s->func->n_values; i++) s->result_of[i] = -1;
-    for (size_t i = 0; i < ret->n_in; i++) s->result_of[snl_in(ret, i)->id] = (int64_t)i;
+    for (size_t i = 0; i < ret->n_in; i++) {
+        const SnlValue *v = snl_in(ret, i);
+        s->result_of[v->id] = (int64_t)i;
+        if (!v->def || v->def->code != SNL_OP_SOFTCAP) continue;
+        const SnlValue *x = snl_in(v->def, 0);
+        if (x->def && snl_op_is_result(x->def)) s->result_of[x->id] = (int64_t)i;
+    }
 }
 
 LLVMValueRef snl_emit_step(SnlGen *g, const SnlFunc *func, const SnlPayload *payload,

@@ -8,7 +8,8 @@
  * Shared memory: a buffer lives from the stage that makes it to the last stage that reads it;
  * inside one stage threads run at their own pace, so stages are the only order there is. Private
  * memory (split = all, scratch): every thread has its own, so the order of ops counts. First fit,
- * in order of definition. Views and results of the function take no place.
+ * in order of definition. Views and results of the function take no place (nor do logits that are
+ * capped in their place: snl_op_is_result).
  *
  * With `redzone=N` (code built with an address sanitizer) every buffer has its place to itself and
  * N bytes (rounded up to 64) behind it that the step poisons: a store past the end is then seen. */

@@ -247,9 +247,12 @@ static void mark_own_rows(SnlScheduler *s, SnlOp *attention)
 
 bool snl_op_is_result(const SnlOp *op)
 {
-    for (const SnlUse *u = op->n_out ? op->out[0]->uses : NULL; u; u = u->next)
+    const SnlUse *uses = op->n_out ? op->out[0]->uses : NULL;
+    for (const SnlUse *u = uses; u; u = u->next)
         if (u->user->code == SNL_OP_RETURN) return true;
-    return false;
+    bool capped =
+        op->code == SNL_OP_LINEAR && uses && !uses->next && uses->user->code == SNL_OP_SOFTCAP;
+    return capped && snl_op_is_result(uses->user);
 }
 
 static void schedule_op(SnlScheduler *s, SnlOp *op)

@@ -90,7 +90,8 @@ static inline int64_t snl_row_words(const SnlType *type)
 {
     return snl_type_members(type) * snl_member_words(type);
 }
-/* Does the op write a result of its function, in the caller's memory? */
+/* Does the op write a result of its function, in the caller's memory? So does a linear for the
+ * softcap that makes a result of it and nothing else reads: logits are capped in place. */
 bool snl_op_is_result(const SnlOp *op);
 /* Is the op's result a view of its operand? */
 static inline bool snl_op_is_view(const SnlOp *op)
