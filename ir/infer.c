@@ -123,7 +123,7 @@ static SnlStatus weights_in_one_format(const SnlInfer *x)
     return SNL_OK;
 }
 
-/* A layer's parameters have no types: what is bound to them shows when it is inlined. */
+/* A layer's parameters have no types: verify_calls.c looks at what is bound to them. */
 static SnlStatus states_in_one_format(const SnlInfer *x)
 {
     const SnlSymbols *sym = &x->op->sym[0];

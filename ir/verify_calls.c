@@ -29,6 +29,7 @@ typedef struct Visit {
     int depth;        /* of the calls below it, itself included */
     int64_t expanded; /* operations with all calls written out */
     Need *need;       /* per state parameter */
+    size_t *alike;    /* per state parameter: those of one number have one format */
 } Visit;
 
 typedef struct Calls {
@@ -106,10 +107,41 @@ static bool require(const Calls *c, Visit *at, const SnlOp *op, const SnlState *
     return false;
 }
 
+/* Members `a` and `b` of a list in the function of `at` have one format: known of a module's states
+ * (a list of them is checked with its operation), asked of what is bound to parameters. */
+static bool require_alike(const Calls *c, Visit *at, const SnlOp *op, const SnlState *a,
+                          const SnlState *b)
+{
+    if (!a->type && !b->type) {
+        size_t from = at->alike[b->id], to = at->alike[a->id];
+        for (size_t i = 0; i < at->func->n_state_param; i++)
+            if (at->alike[i] == from) at->alike[i] = to;
+        return true;
+    }
+    if (a->type->dtype == b->type->dtype) return true;
+    snl_verify_fail(c->v, SNL_E_TYPE, op->loc,
+                    "%s: state '@%s': found %s, wanted %s as in '@%s': members have one format",
+                    snl_op_info[op->code].text, b->name, snl_dtype_info[b->type->dtype].text,
+                    snl_dtype_info[a->type->dtype].text, a->name);
+    return false;
+}
+
+static bool require_set_alike(const Calls *c, Visit *at, const SnlOp *op, const Visit *layer,
+                              SnlState *const *set)
+{
+    for (size_t i = 0; i < layer->func->n_state_param; i++)
+        for (size_t j = 0; j < i; j++)
+            if (layer->alike[i] == layer->alike[j] && !require_alike(c, at, op, set[j], set[i]))
+                return false;
+    return true;
+}
+
 static bool require_group(const Calls *c, Visit *at, const SnlOp *op, const Need *n)
 {
     for (size_t i = 0; i < op->sym[0].n; i++)
-        if (!require(c, at, op, op->sym[0].state[i], n, NULL)) return false;
+        if (!require(c, at, op, op->sym[0].state[i], n, NULL) ||
+            !require_alike(c, at, op, op->sym[0].state[0], op->sym[0].state[i]))
+            return false;
     return true;
 }
 
@@ -163,6 +195,8 @@ static bool check_binding(Calls *c, Visit *at, const SnlOp *op, size_t unit)
     }
     for (size_t i = 0; i < n_sets; i++)
         if (!require(c, at, op, b->state[i], &layer->need[i % P], b->layer)) return false;
+    for (size_t i = 0; i < n_sets; i += P)
+        if (!require_set_alike(c, at, op, layer, b->state + i)) return false;
     return true;
 }
 
@@ -212,6 +246,8 @@ static bool visit(Calls *c, Visit *at, int depth)
     at->phase = ACTIVE;
     at->depth = 1;
     at->need = SNL_NEW_ARRAY(c->v->scratch, Need, at->func->n_state_param);
+    at->alike = SNL_NEW_ARRAY(c->v->scratch, size_t, at->func->n_state_param);
+    for (size_t i = 0; i < at->func->n_state_param; i++) at->alike[i] = i;
     for (const SnlOp *op = at->func->first; op; op = op->next) {
         bool calls = snl_op_info[op->code].flags & SNL_CALLS;
         expand(&at->expanded, 1, 1);
