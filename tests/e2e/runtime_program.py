@@ -323,7 +323,7 @@ class Program(unittest.TestCase):
         self.bad(USAGE, "prog: unknown option '--nope'", "--nope")
         self.bad(USAGE, "unexpected argument", "text")
         self.bad(USAGE, "context: found 201 positions, wanted 1 to 200", "-p", "x", "-c", "201")
-        self.bad(USAGE, "number of threads: found 2000, wanted 1 to 1024", "-p", "x", "-t", "2000")
+        self.bad(USAGE, "--threads: found '2000', wanted at most 1024", "-p", "x", "-t", "2000")
         self.bad(MACHINE, "cannot open", "-f", "/nonexistent")
 
     def test_large_block_is_noted(self):
