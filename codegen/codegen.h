@@ -69,7 +69,8 @@ typedef struct SnlCallInfo {
 } SnlCallInfo;
 /* Emits `func` as a C function named `symbol` with the IR function's signature:
  *     void symbol(SnlrtCtx *ctx, int64_t n_tokens, p0, p1, ..., r0, r1, ...)
- * tensors as pointers, index as int64_t; it fills ctx->args and runs the step as thread 0 of 1. */
+ * tensors as pointers, index as int64_t; it fills ctx->args and runs the step as thread 0 of 1. The
+ * step itself is the SnlrtStep `symbol`.step. */
 SnlStatus snl_emit_callable(const SnlModule *m, const SnlFunc *func, const SnlPayload *payload,
                             const char *symbol, const SnlTargetOptions *target, SnlEmitKind kind,
                             const char *path, SnlDiag *diag, SnlCallInfo *out_info);

@@ -325,6 +325,7 @@ SnlStatus snl_emit_callable(const SnlModule *m, const SnlFunc *func, const SnlPa
                                   .private_bytes = snl_attr_int(&func->attrs, "private_bytes", 0)};
         char *step_name = snl_arena_printf(arena, "%s.step", symbol);
         LLVMValueRef step = snl_emit_step(&g, func, payload, state_offset, step_name, &barriers);
+        LLVMSetLinkage(step, LLVMExternalLinkage);
         emit_wrapper(&g, func, step, symbol);
         status = snl_gen_write(&g, target, kind, path);
     }

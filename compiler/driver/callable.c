@@ -3,8 +3,6 @@
 
 #include "codegen/link.h"
 #include "compiler/driver/emergency.h"
-#include "compiler/driver/times.h"
-#include "runtime/abi.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,16 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char symbol[] = "snl_called";
+static const char symbol[] = "snl_called", step_symbol[] = "snl_called.step";
 
 typedef void Code(void);
-typedef void StageHook(SnlrtCtx *ctx, int64_t thread);
+
+/* One call's arguments as compiled code takes them. */
+typedef struct Call {
+    SnlrtCtx *ctx;
+    int64_t n_tokens;
+    SnlrtArg *memory; /* parameters, then results */
+    void **values;    /* of libffi */
+} Call;
 
 struct SnlCallable {
     const SnlFunc *func;
     void *library;
     Code *code;
+    SnlrtStep *step;
+    SnlCallInfo info;
     uint8_t *weights, *state, *work;
+    Call prepared; /* what snl_callable_prepare gave out; n_tokens = 0: nothing */
     ffi_cif cif;
     ffi_type **types; /* ctx, n_tokens, parameters, results */
 };
@@ -57,6 +65,9 @@ static SnlStatus load(SnlCallable *c, const char *path, SnlDiag *diag)
         return snl_error_at(diag, SNL_E_INTERNAL, NULL, "cannot load the compiled function: %s",
                             dlerror());
     memcpy(&c->code, &address, sizeof address); /* POSIX: a function pointer in a void * */
+    address = dlsym(c->library, step_symbol);
+    SNL_ASSERT(address);
+    memcpy(&c->step, &address, sizeof address);
     return SNL_OK;
 }
 
@@ -65,15 +76,14 @@ static SnlStatus compile(SnlCallable *c, SnlArena *arena, const SnlModule *m,
 {
     SnlTargetOptions shared = *target;
     shared.pic = true;
-    SnlCallInfo info = {0};
     const char *object = snl_emergency_path(arena, "call.o");
     const char *library = snl_emergency_path(arena, "call.so");
     SNL_TRY(snl_emit_callable(m, c->func, payload, symbol, &shared, SNL_EMIT_OBJ, object, diag,
-                              &info));
+                              &c->info));
     SNL_TRY(snl_link_shared(object, library, diag));
     SNL_TRY(load(c, library, diag));
-    c->state = aligned_zeros(info.state_bytes);
-    c->work = aligned_zeros(info.shared_bytes + info.private_bytes);
+    c->state = aligned_zeros(c->info.state_bytes);
+    c->work = aligned_zeros(c->info.shared_bytes + c->info.private_bytes);
     return SNL_OK;
 }
 
@@ -123,15 +133,6 @@ SnlStatus snl_callable_create(SnlArena *arena, const SnlModule *m, SnlFunc *func
     }
     *out = c;
     return status;
-}
-
-void snl_callable_destroy(SnlCallable *c)
-{
-    if (!c) return;
-    if (c->library) dlclose(c->library);
-    free(c->weights);
-    free(c->state);
-    free(c->work);
 }
 
 /* ---- calling it --------------------------------------------------------------------------------- */
@@ -217,14 +218,6 @@ static SnlStatus check_arguments(const SnlFunc *f, const SnlTensor *args, int64_
     return SNL_OK;
 }
 
-/* One call's arguments as compiled code takes them. */
-typedef struct Call {
-    SnlrtCtx *ctx;
-    int64_t n_tokens;
-    SnlrtArg *memory; /* parameters, then results */
-    void **values;    /* of libffi */
-} Call;
-
 static SnlStatus check_call(const SnlFunc *f, const SnlTensor *args, int64_t n_tokens, SnlDiag *diag)
 {
     int64_t most = snl_attr_int(&f->attrs, "tokens", 1);
@@ -279,58 +272,30 @@ SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *ar
     return SNL_OK;
 }
 
-/* ---- timing it ---------------------------------------------------------------------------------- */
+/* ---- for those who time it ----------------------------------------------------------------------- */
 
-enum { WARM_CALLS = 3, MIN_CALLS = 7, MAX_CALLS = 2001 };
-static const double most_seconds = 0.5; /* for all calls, if MIN_CALLS allow it */
-
-/* What compiled code calls between stages finds it behind the context. */
-typedef struct Clock {
-    SnlrtCtx ctx;
-    double *stamp; /* [most] ends of stages */
-    size_t n, most;
-} Clock;
-
-static void stage_ends(SnlrtCtx *ctx, int64_t thread)
+SnlStatus snl_callable_prepare(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
+                               int64_t n_tokens, int64_t n_threads, SnlDiag *diag,
+                               SnlrtStep **out_step, SnlrtCtx *out_ctx)
 {
-    (void)thread;
-    Clock *clock = (Clock *)ctx;
-    if (clock->n < clock->most) clock->stamp[clock->n++] = snl_seconds();
-}
-
-/* times[s * MAX_CALLS + k]: stage s of call k; row n_stages: the whole call. */
-static int64_t time_calls(SnlCallable *c, Call *call, Clock *clock, size_t n_stages, double *times)
-{
-    int64_t k = -WARM_CALLS;
-    for (double start = snl_seconds(); k < MAX_CALLS; k++) {
-        clock->n = 0;
-        double begin = snl_seconds(), last = begin;
-        ffi_call(&c->cif, c->code, NULL, call->values);
-        stage_ends(call->ctx, 0);
-        for (size_t s = 0; k >= 0 && s < n_stages; last = clock->stamp[s++])
-            times[s * MAX_CALLS + (size_t)k] = clock->stamp[s] - last;
-        if (k >= 0) times[n_stages * MAX_CALLS + (size_t)k] = clock->stamp[n_stages - 1] - begin;
-        if (k + 1 >= MIN_CALLS && snl_seconds() - start > most_seconds) return k + 1;
-    }
-    return k;
-}
-
-SnlStatus snl_callable_time(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
-                            int64_t n_tokens, size_t n_stages, SnlDiag *diag, SnlStageTimes *out)
-{
+    SNL_ASSERT(!c->prepared.n_tokens);
     SNL_TRY(check_call(c->func, args, n_tokens, diag));
-    Clock clock = {.stamp = SNL_NEW_ARRAY(arena, double, n_stages), .most = n_stages};
-    Call call = {.ctx = &clock.ctx, .n_tokens = n_tokens};
-    prepare_call(c, arena, args, &call);
-    StageHook *hook = stage_ends;
-    memcpy(&clock.ctx.barrier, &hook, sizeof hook); /* POSIX: a function pointer in a void * */
-    double *times = SNL_NEW_ARRAY(arena, double, (n_stages + 1) * MAX_CALLS);
-    out->n_calls = time_calls(c, &call, &clock, n_stages, times);
-    SNL_ASSERT(clock.n == n_stages);
-    out->seconds = SNL_NEW_ARRAY(arena, double, n_stages);
-    for (size_t s = 0; s < n_stages; s++)
-        out->seconds[s] = snl_median(times + s * MAX_CALLS, (size_t)out->n_calls);
-    out->whole = snl_median(times + n_stages * MAX_CALLS, (size_t)out->n_calls);
-    free_call(c->func, &call);
+    free(c->work);
+    c->work = aligned_zeros(c->info.shared_bytes + n_threads * c->info.private_bytes);
+    c->prepared = (Call){.ctx = out_ctx, .n_tokens = n_tokens};
+    prepare_call(c, arena, args, &c->prepared);
+    out_ctx->args = c->prepared.memory;
+    out_ctx->n_threads = n_threads;
+    *out_step = c->step;
     return SNL_OK;
+}
+
+void snl_callable_destroy(SnlCallable *c)
+{
+    if (!c) return;
+    if (c->prepared.n_tokens) free_call(c->func, &c->prepared);
+    if (c->library) dlclose(c->library);
+    free(c->weights);
+    free(c->state);
+    free(c->work);
 }

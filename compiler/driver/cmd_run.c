@@ -12,13 +12,14 @@
 #include "compiler/driver/stages.h"
 #include "ir/base/checked.h"
 #include "passes/schedule.h"
+#include "runtime/pool.h" /* SNLRT_MAX_THREADS */
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 enum { OPT_EVAL = 0x2000, OPT_COMPARE, OPT_SEED, OPT_REPEAT, OPT_RANDOM, OPT_WEIGHTS, OPT_HEAD, OPT_KV, OPT_BLOCK,
-       OPT_LIMIT, OPT_CPU, OPT_BENCH, OPT_STAGE };
+       OPT_LIMIT, OPT_CPU, OPT_BENCH, OPT_STAGE, OPT_THREADS, OPT_COLD, OPT_LAST_ROW, OPT_JSON };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What:", 1},
@@ -30,9 +31,17 @@ static const struct argp_option options[] = {
      "1e-5 for f32)",
      1},
     {"bench", OPT_BENCH, NULL, 0,
-     "Call the compiled function for half a second on one thread and print for each of its stages the "
+     "Call the compiled function for half a second and print for each of its stages the "
      "time (medians), the weights and caches it reads, its FLOPs, GB/s and GFLOP/s", 1},
     {"stage", OPT_STAGE, "N", 0, "With --bench: print stage N alone", 1},
+    {"threads", OPT_THREADS, "N", 0, "With --bench: on N threads (default 1)", 1},
+    {"cold", OPT_COLD, NULL, 0,
+     "With --bench: before each call read 128 MiB of other memory, so that weights and caches come from "
+     "memory", 1},
+    {"last-row", OPT_LAST_ROW, NULL, 0,
+     "With --bench: results of the last token alone are wanted, as programs want them of a prompt "
+     "(of a function scheduled for that: `compile --emit ir` writes one, forward.prefill)", 1},
+    {"json", OPT_JSON, NULL, 0, "With --bench: one object of JSON", 1},
     {NULL, 0, NULL, 0, "Arguments:", 2},
     {"tokens", 't', "T", 0, "Tokens of the call, at most 65536 without --eval (default: as the .npy files say, or 1)", 2},
     {"seed", OPT_SEED, "N", 0, "Seed of random tensors (default 1)", 2},
@@ -69,6 +78,7 @@ static const char doc[] =
     "Examples:\n"
     "  snlpc run tiny.snl forward --compare --tokens 5 --random-weights 7\n"
     "  snlpc run tiny.snl forward pos=100 --bench --weights q8_0\n"
+    "  snlpc run scheduled.snl forward.prefill --tokens 64 --bench --last-row --threads 2 --json\n"
     "  snlpc run tiny.snl forward --eval tokens=ids.npy pos=0 -o logits\n"
     "  snlpc run kernels.snl linear_odd --compare --weights bf16 --block 16 --tokens 9";
 
@@ -76,8 +86,9 @@ typedef struct Run {
     const char *path, *func, *out_prefix;
     char **arg;
     size_t n_arg;
-    bool eval, compare, random, bench, chose_weights;
+    bool eval, compare, random, bench, chose_weights, cold, last_row, json;
     int64_t stage; /* -1: all */
+    int64_t threads; /* 0: not given */
     uint64_t weight_seed, seed;
     int64_t tokens, block, repeat; /* 0: not given */
     double limit; /* 0: by format */
@@ -117,12 +128,24 @@ static bool chose_formats(const Run *run)
     return run->chose_weights || run->weights.own_head || run->kv;
 }
 
+/* The first option given that means something with --bench alone; NULL: none. */
+static const char *option_of_bench(const Run *run)
+{
+    return run->stage >= 0 ? "--stage"
+           : run->threads  ? "--threads"
+           : run->cold     ? "--cold"
+           : run->last_row ? "--last-row"
+           : run->json     ? "--json"
+                           : NULL;
+}
+
 static void check_options(const Run *run, struct argp_state *state)
 {
     if (!run->func) argp_error(state, "wanted FILE and FUNC");
     if (run->bench && (run->eval || run->compare || run->limit > 0 || run->repeat || run->out_prefix))
         argp_error(state, "--bench excludes --eval, --compare, --limit, --repeat and --output");
-    if (run->stage >= 0 && !run->bench) argp_error(state, "--stage needs --bench");
+    const char *of_bench = option_of_bench(run);
+    if (of_bench && !run->bench) argp_error(state, "%s needs --bench", of_bench);
     if (run->eval && run->compare) argp_error(state, "--eval and --compare exclude each other");
     if (run->limit > 0 && !run->compare) argp_error(state, "--limit needs --compare");
     if (run->pipeline.text && chose_formats(run))
@@ -139,6 +162,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_COMPARE: run->compare = true; return 0;
     case OPT_BENCH: run->bench = true; return 0;
     case OPT_STAGE: run->stage = snl_arg_int(state, "--stage", arg, 0, 1 << 30); return 0;
+    case OPT_THREADS: run->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS); return 0;
+    case OPT_COLD: run->cold = true; return 0;
+    case OPT_LAST_ROW: run->last_row = true; return 0;
+    case OPT_JSON: run->json = true; return 0;
     case OPT_LIMIT: run->limit = parse_limit(state, arg); return 0;
     case 't': run->tokens = snl_arg_int(state, "--tokens", arg, 1, 1 << 20); return 0;
     case OPT_SEED: run->seed = (uint64_t)snl_arg_int(state, "--seed", arg, 0, INT64_MAX); return 0;
@@ -436,6 +463,15 @@ static int64_t position_of(const Session *s, const SnlTensor *args)
     return 0;
 }
 
+static SnlStatus check_last_row(const Session *s)
+{
+    if (!s->run->last_row || snl_attr_find(&s->scheduled->attrs, "tail")) return SNL_OK;
+    return snl_error_at(s->diag, SNL_E_USAGE, "--last-row",
+                        "'@%s' computes every row of its results; wanted a function that is scheduled with "
+                        "`tail`, as forward.prefill of `snlpc compile --emit ir`",
+                        s->scheduled->name);
+}
+
 static SnlStatus check_stage(const Session *s, const SnlStageTable *table)
 {
     for (size_t i = 0; i < table->n; i++)
@@ -449,17 +485,21 @@ static SnlStatus bench(Session *s)
 {
     SnlTensor *args = SNL_NEW_ARRAY(s->arena, SnlTensor, s->func->n_param);
     SnlPayload payload;
-    SnlStageTimes times;
+    SnlStageReport r = {.func = s->scheduled->name, .only = s->run->stage,
+                        .how = {.n_tokens = s->tokens, .n_threads = s->run->threads ? s->run->threads : 1,
+                                .last_row = s->run->last_row, .cold = s->run->cold}};
     SNL_TRY(snl_arguments_make(s->arena, s->func, s->argument, s->tokens, s->run->seed, 0, s->diag,
                                args));
     SNL_TRY(snl_payload_plan(s->arena, s->compiled.module, &s->scheduled, 1, s->diag, &payload));
-    SnlStageTable table = snl_stage_table(s->arena, s->scheduled, &payload, s->tokens,
-                                          position_of(s, args));
-    SNL_TRY(check_stage(s, &table));
-    SNL_TRY(snl_callable_time(s->callable, s->arena, args, s->tokens, table.n, s->diag, &times));
-    printf("@%s, T = %" PRId64 ": one thread, medians of %" PRId64 " calls in a row (what fits stays in "
-           "the CPU's caches)\n", s->scheduled->name, s->tokens, times.n_calls);
-    snl_stages_print(stdout, &table, &times, s->run->stage);
+    r.pos = position_of(s, args);
+    r.table = snl_stage_table(s->arena, s->scheduled, &payload, &r.how, r.pos);
+    SNL_TRY(check_stage(s, &r.table));
+    SNL_TRY(check_last_row(s));
+    SNL_TRY(snl_stage_times(s->callable, s->arena, args, &r.how, r.table.n, s->diag, &r.times));
+    if (s->run->json)
+        snl_stages_print_json(stdout, &r);
+    else
+        snl_stages_print(stdout, &r);
     return SNL_OK;
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`snlpc run`: signatures of every kind through libffi, the evaluator, comparisons, .npy in and out, and
 what it refuses. (That kernels are right is tests of their own; here the way to call them is tested.)"""
+import json
 import pathlib
 import re
 import struct
@@ -165,14 +166,8 @@ BENCH_ROW = re.compile(r"^ +(\d*) +([\d.]+) +([\d.]+) % +(\S+ \S+) +(\S+ \S+) +(
                        re.M)
 
 
-def stages_are_timed():
-    """Rows of bytes and FLOPs as they follow from the shapes; times are only asked to be there."""
-    out = snl_run("six", "--bench").stdout.decode()
-    check(out.startswith("@six.decode, T = 1: one thread, medians of "), out)
-    rows = BENCH_ROW.findall(out)
-    check(rows and rows[-1][0] == "" and rows[-1][-1] == "all", out)
-    model = SCRATCH / "timed.snl"
-    model.write_text("""module @timed
+TIMED = SCRATCH / "timed.snl"
+TIMED.write_text("""module @timed
 weight @a : f32[640, 320] = source "m" "a"
 weight @b : f32[160, 640] = source "m" "b"
 func @f(%x: f32[T, 320]) -> f32[T, 160] {
@@ -181,20 +176,66 @@ func @f(%x: f32[T, 320]) -> f32[T, 160] {
   return %y
 }
 """)
-    words = [SNLPC, "run", model, "f", "--random-weights", "1"]
-    first, second, whole = BENCH_ROW.findall(run([*words, "--bench"]).stdout.decode())
+
+
+def timed(*options, code=0, func="f"):
+    return run([SNLPC, "run", TIMED, func, "--random-weights", "1", *options], code=code)
+
+
+def stages_are_timed():
+    """Rows of bytes and FLOPs as they follow from the shapes; times are only asked to be there."""
+    out = snl_run("six", "--bench").stdout.decode()
+    check(out.startswith("@six.decode, T = 1: one thread, medians of "), out)
+    rows = BENCH_ROW.findall(out)
+    check(rows and rows[-1][0] == "" and rows[-1][-1] == "all", out)
+    first, second, whole = BENCH_ROW.findall(timed("--bench").stdout.decode())
     check(first[3:6] == ("800.0 KiB", "0 bytes", "0.410") and first[-1] == "linear 640x320 f32", str(first))
     check(second[3:6] == ("400.0 KiB", "0 bytes", "0.205") and second[-1] == "linear 160x640 f32", str(second))
     check(whole[3:6] == ("1.2 MiB", "0 bytes", "0.614"), str(whole))
-    prefill = BENCH_ROW.findall(run([*words, "--bench", "-t", "10"]).stdout.decode())
+    prefill = BENCH_ROW.findall(timed("--bench", "-t", "10").stdout.decode())
     check(prefill[-1][5] == "6.144", str(prefill))
-    only = BENCH_ROW.findall(run([*words, "--bench", "--stage", "1"]).stdout.decode())
+    only = BENCH_ROW.findall(timed("--bench", "--stage", "1").stdout.decode())
     check(len(only) == 1 and only[0][0] == "1" and only[0][-1] == second[-1], str(only))
     for options, message in (("--stage", "1"), b"--stage needs --bench"), (("--bench", "--eval"), b"--bench excludes"), \
             (("--bench", "--compare"), b"--bench excludes"), (("--bench", "--repeat", "1"), b"--bench excludes"), \
             (("--bench", "--limit", "0.1"), b"--bench excludes"), \
-            (("--bench", "-o", SCRATCH / "times"), b"--bench excludes"), (("--bench", "--stage", "2"), b"found 2, wanted 0 to 1"):
-        check(message in run([*words, *options], code=2).stderr, str(options))
+            (("--bench", "-o", SCRATCH / "times"), b"--bench excludes"), (("--bench", "--stage", "2"), b"found 2, wanted 0 to 1"), \
+            (("--threads", "2"), b"--threads needs --bench"), (("--cold",), b"--cold needs --bench"), \
+            (("--last-row",), b"--last-row needs --bench"), \
+            (("--bench", "--last-row"), b"--last-row: error[E0501]: '@f.decode' computes every row"), (("--json",), b"--json needs --bench"), \
+            (("--bench", "--threads", "0"), b"--threads: found '0', wanted"), \
+            (("--bench", "--threads", "two"), b"--threads: found 'two', wanted"):
+        check(message in timed(*options, code=2).stderr, str(options))
+
+
+def timed_json(*options, **more):
+    return json.loads(timed("--bench", "--json", *options, **more).stdout)
+
+
+def stages_are_timed_in_other_ways():
+    """As JSON; on several threads; from memory."""
+    found = timed_json("-t", "10", "--threads", "2")
+    check([found[k] for k in ("function", "T", "pos", "threads", "cold")] == ["f.prefill", 10, 0, 2, False], str(found))
+    first, second = found["stages"]
+    check(0 < sum(s["us"] for s in found["stages"]) and 0 <= found["waiting_us"] and found["us"] > 0, str(found))
+    wanted = {"index": 0, "ops": "linear 640x320 f32", "rows": 10, "weight_bytes": 819200, "cache_bytes": 0,
+              "flops": 4096000, "attention_flops": 0, "dot": "f32"}
+    check({k: first[k] for k in wanted} == wanted, str(first))
+    check((second["rows"], second["flops"]) == (10, 2048000), str(second))
+    out = timed("--bench", "--threads", "2", "--cold").stdout.decode()
+    check(": 2 threads, medians of " in out and "128 MiB of other memory" in out and "a thread waits " in out, out)
+    check(timed_json("--cold")["cold"] is True, "--cold is not told")
+    check([s["index"] for s in timed_json("--stage", "1")["stages"]] == [1], "--stage 1")
+
+
+def units_of_products_are_told():
+    for weights, tokens, unit in (("f32", 1, "f32"), ("q8_0", 1, "int8"), ("q4_0", 5, "int8"), ("f16", 5, "f32"),
+                                  ("bf16", 1, "f32"), ("bf16", 5, "bf16")):
+        stages = timed_json("--weights", weights, "-t", tokens)["stages"]
+        found = {s["dot"] for s in stages if s["flops"]}
+        check(found == {unit}, f"{weights}, T = {tokens}: {stages}")
+    attends = json.loads(snl_run("cached", "--bench", "--json", "-t", "4", "pos=3").stdout)["stages"]
+    check(sum(s["attention_flops"] for s in attends) == 4 * 8 * (4 + 5 + 6 + 7), str(attends))
 
 
 def scheduled_functions_run_as_they_are():
@@ -209,6 +250,10 @@ def scheduled_functions_run_as_they_are():
     check(b"is compiled for 1 to 1 tokens, called with 2" in done.stderr, done.stderr)
     rows = BENCH_ROW.findall(run([*words, "forward.decode", "--bench", "pos=20"]).stdout.decode())
     check(len(rows) == 8 and rows[1][4] != "0 bytes", str(rows))
+    every, last = (json.loads(run([*words, "forward.prefill", "-t", "20", "--bench", "--json", *more]).stdout)["stages"]
+                   for more in ([], ["--last-row"]))
+    check([s["rows"] for s in every] == [20] * len(every), str(every))
+    check((last[0]["rows"], last[-1]["rows"]) == (20, 1) and last[-1]["flops"] * 20 == every[-1]["flops"], str(last))
     for option in (("--weights", "q4_0"), ("--weights", "source"), ("--weights-head", "q4_0"), ("--kv", "q8_0"),
                    ("--block", "8"), ("--pipeline", "dce"), ("--print-ir-after", "all"), ("--print-ir-before", "all"),
                    ("--dump-dir", SCRATCH / "dumps"), ("--check-each",), ("--timing",)):
@@ -249,4 +294,5 @@ def bad_calls_are_refused():
 main([(func, compiled_equals_evaluated, func) for func in FUNCS]
      + [seeds_and_calls_differ, files_in_and_out, positions_are_arguments,
         formats_are_rounded_on_both_sides, pipelines_name_their_formats, stages_are_timed,
+        stages_are_timed_in_other_ways, units_of_products_are_told,
         scheduled_functions_run_as_they_are, errors_beyond_the_limit_fail, bad_calls_are_refused])
