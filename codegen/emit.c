@@ -173,6 +173,7 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
     field_p(&f, LLVMGetOperand(levels[0], GRAPHS));
     field_i(&f, (int64_t)spec->n_outputs);
     field_p(&f, emit_outputs(g, spec));
+    field_i(&f, spec->swept_bytes);
     field_i(&f, (int64_t)spec->payload_id);
     field_i(&f, (int64_t)n_levels);
     field_p(&f, snl_constant_array(g, LLVMTypeOf(levels[0]), levels, n_levels, "levels"));

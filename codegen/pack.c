@@ -75,11 +75,13 @@ static SnlStatus check_format(Planner *p, const SnlWeight *w, SnlLayout layout, 
     return SNL_OK;
 }
 
-static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, SnlLoc use)
+static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, bool is_table,
+                            SnlLoc use)
 {
     SnlPayload *payload = p->payload;
     int64_t index = payload->index_of_weight[w->id];
     if (index >= 0) {
+        payload->at[index].is_table &= is_table;
         if (payload->at[index].layout == layout) return SNL_OK;
         return snl_error(p->diag, SNL_E_UNSUPPORTED, use,
                          "weight '@%s' is used both as a matrix of linear or embed and "
@@ -91,7 +93,7 @@ static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, Sn
         payload->at =
             snl_arena_grow(p->arena, payload->at, payload->n, &p->cap, sizeof *payload->at);
     SnlPackedWeight *at = &payload->at[payload->n];
-    *at = (SnlPackedWeight){w, layout, payload->nbytes, packed_bytes(w, layout)};
+    *at = (SnlPackedWeight){w, layout, is_table, 0, packed_bytes(w, layout)};
     if (!snl_add_i64(payload->nbytes, at->nbytes, &payload->nbytes))
         return snl_error(p->diag, SNL_E_UNSUPPORTED, use, "the weights exceed 2^63 bytes");
     payload->index_of_weight[w->id] = (int64_t)payload->n++;
@@ -101,7 +103,8 @@ static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, Sn
 /* Weights inside attributes: the scalars of `coef = [1.0, @s]`. */
 static SnlStatus add_attr(Planner *p, const SnlAttrValue *value, SnlLoc use)
 {
-    if (value->kind == SNL_ATTR_WEIGHT) return add_weight(p, value->weight, SNL_LAYOUT_PLAIN, use);
+    if (value->kind == SNL_ATTR_WEIGHT)
+        return add_weight(p, value->weight, SNL_LAYOUT_PLAIN, false, use);
     if (value->kind != SNL_ATTR_LIST) return SNL_OK;
     for (size_t i = 0; i < value->list.n; i++) SNL_TRY(add_attr(p, &value->list.at[i], use));
     return SNL_OK;
@@ -123,10 +126,37 @@ static SnlStatus add_op(Planner *p, const SnlOp *op)
     for (int g = 0; g < SNL_MAX_GROUPS; g++) {
         if (snl_op_group_letter(op->code, g) != 'w') continue;
         for (size_t i = 0; i < op->sym[g].n; i++)
-            SNL_TRY(add_weight(p, op->sym[g].weight[i], layout_of_group(op->code, g), op->loc));
+            SNL_TRY(add_weight(p, op->sym[g].weight[i], layout_of_group(op->code, g),
+                               op->code == SNL_OP_EMBED, op->loc));
     }
     for (size_t i = 0; i < op->attrs.n; i++) SNL_TRY(add_attr(p, &op->attrs.at[i].value, op->loc));
     return SNL_OK;
+}
+
+/* Appends the weights of one kind to `at` in their order. */
+static size_t place_kind(SnlPayload *payload, const SnlPackedWeight *from, bool is_table, size_t n)
+{
+    for (size_t i = 0; i < payload->n; i++) {
+        if (from[i].is_table != is_table) continue;
+        payload->at[n] = from[i];
+        payload->at[n].offset =
+            n ? payload->at[n - 1].offset + payload->at[n - 1].nbytes : 0;
+        payload->index_of_weight[from[i].weight->id] = (int64_t)n++;
+    }
+    return n;
+}
+
+/* Gives each weight its place, tables behind the others. */
+static void place_weights(Planner *p)
+{
+    SnlPayload *payload = p->payload;
+    if (!payload->n) return;
+    const SnlPackedWeight *found = payload->at;
+    payload->at = SNL_NEW_ARRAY(p->arena, SnlPackedWeight, payload->n);
+    size_t n_swept = place_kind(payload, found, false, 0);
+    if (n_swept)
+        payload->swept_nbytes = payload->at[n_swept - 1].offset + payload->at[n_swept - 1].nbytes;
+    place_kind(payload, found, true, n_swept);
 }
 
 SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *funcs,
@@ -138,6 +168,7 @@ SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *
     Planner planner = {arena, diag, out, 0};
     for (size_t i = 0; i < n_funcs; i++)
         for (const SnlOp *op = funcs[i]->first; op; op = op->next) SNL_TRY(add_op(&planner, op));
+    place_weights(&planner);
     return SNL_OK;
 }
 

@@ -22,7 +22,7 @@
  * PLAIN (norms, biases, scalars, mixing matrices): f32, row-major, zero-padded to 64 bytes.
  *
  * Every weight starts at a multiple of 64. Order: first use in the functions given, so a token's
- * weights are read front to back. */
+ * weights are read front to back; after them the tables of which a token reads a row (embed). */
 #ifndef SNL_CODEGEN_PACK_H
 #define SNL_CODEGEN_PACK_H
 
@@ -36,6 +36,7 @@ enum { SNL_PANEL_ROWS = 16, SNL_PACK_ALIGN = 64 };
 typedef struct SnlPackedWeight {
     const SnlWeight *weight;
     SnlLayout layout;
+    bool is_table; /* only embed reads it */
     int64_t offset, nbytes;
 } SnlPackedWeight;
 
@@ -43,6 +44,7 @@ typedef struct SnlPayload {
     SnlPackedWeight *at;
     size_t n;
     int64_t nbytes;
+    int64_t swept_nbytes;     /* of these, all but the tables: what every token reads */
     int64_t *index_of_weight; /* weight id -> index in `at`, -1: not packed */
     size_t n_weights;
 } SnlPayload;

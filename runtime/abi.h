@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define SNLRT_ABI_VERSION 2
+#define SNLRT_ABI_VERSION 3
 
 /* One parameter or result of a generated function. */
 typedef union SnlrtArg {
@@ -131,6 +131,8 @@ typedef struct SnlrtLevel {
     F(const SnlrtGraph *, graphs, p)                                                               \
     F(int64_t, n_outputs, i)                                                                       \
     F(const SnlrtOutput *, outputs, p)                                                             \
+    F(int64_t, swept_bytes, i)        /* first bytes of the weights: what every token reads; the   \
+                                         rest are tables of which it reads rows */                 \
     F(int64_t, payload_id, i)         /* must equal the footer's */                                \
     F(int64_t, n_levels, i)           /* 0: graphs are all there is */                             \
     F(const SnlrtLevel *, levels, p)  /* lowest first; levels[0].graphs == graphs */

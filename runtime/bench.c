@@ -134,11 +134,11 @@ static void print_json(FILE *out, const Bench *b, const Measure *decode, const M
     fprintf(out,
             ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"context\": %" PRId64
             ", \"block\": %" PRId64 ", \"weight_bytes\": %" PRIu64 ", \"state_bytes\": %" PRId64
-            ", \"work_bytes\": %" PRId64 ", ",
+            ", \"work_bytes\": %" PRId64 ", \"huge_page_bytes\": %zu, ",
             snlrt_session_threads(b->session), snlrt_session_max_threads(b->session),
             snlrt_session_context(b->session), snlrt_session_block(b->session),
             p->payload.footer.weights_bytes, snlrt_session_state_bytes(b->session),
-            snlrt_session_work_bytes(b->session));
+            snlrt_session_work_bytes(b->session), p->payload.copied_nbytes);
     print_measure(out, "decode", decode, graph->decode_barriers);
     fputs(", ", out);
     print_measure(out, "prefill", prefill, graph->prefill_barriers);

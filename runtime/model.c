@@ -1,4 +1,5 @@
 /* runtime/model.c -- opening the program's own file and mapping the trailer (runtime/abi.h). */
+#define _GNU_SOURCE /* mremap */
 #include "runtime/model.h"
 
 #include <errno.h>
@@ -35,6 +36,8 @@ static SnlrtStatus check_footer(const SnlrtModel *model, const SnlrtFooter *f, u
     if (f->tokenizer_offset < f->weights_bytes ||
         f->manifest_offset < f->tokenizer_offset + f->tokenizer_bytes)
         return bad_footer(err, path, "two parts overlap");
+    if ((uint64_t)model->swept_bytes > f->weights_bytes)
+        return bad_footer(err, path, "fewer than a token reads");
     if (f->payload_id != (uint64_t)model->payload_id)
         return snlrt_fail(err, SNLRT_INPUT,
                           "%s: weights of another program: found id %016" PRIx64
@@ -103,6 +106,88 @@ SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtP
     return status;
 }
 
+/* ---- huge pages ---- */
+
+enum { HUGE_NBYTES = 2 << 20, COPY_NBYTES = 16 << 20 };
+
+bool snlrt_huge_pages_offered(void)
+{
+    char text[64];
+    int fd = open(SNLRT_HUGE_PAGES_FILE, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    if (n < 0) return false;
+    text[n] = 0;
+    return !strstr(text, "[never]");
+}
+
+/* Address room for n bytes from a multiple of HUGE_NBYTES on; NULL: none. `n`: whole pages. */
+static char *reserve_aligned(size_t n)
+{
+    char *at = mmap(NULL, n + HUGE_NBYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    if (at == MAP_FAILED) return NULL;
+    size_t before = HUGE_NBYTES - (uintptr_t)at % HUGE_NBYTES;
+    munmap(at, before);
+    if (before < HUGE_NBYTES) munmap(at + before + n, HUGE_NBYTES - before);
+    return at + before;
+}
+
+/* Gives pages of the file back as it goes, so that never much is in memory twice. */
+static void copy_pages(char *to, char *from, size_t n)
+{
+    for (size_t at = 0; at < n; at += COPY_NBYTES) {
+        size_t part = n - at < COPY_NBYTES ? n - at : COPY_NBYTES;
+        memcpy(to + at, from + at, part);
+        madvise(from + at, part, MADV_DONTNEED);
+    }
+}
+
+/* The payload's bytes are now at `to`. */
+static void rebase(SnlrtPayload *p, uint8_t *to)
+{
+    const uint8_t *from = p->map;
+    p->manifest = (const char *)to + ((const uint8_t *)p->manifest - from);
+    if (p->tokenizer) p->tokenizer = to + ((const uint8_t *)p->tokenizer - from);
+    p->weights = to;
+    p->map = to;
+}
+
+/* Makes [to, to + n) the payload: its first `head` bytes copied, the rest moved. */
+static bool copy_head(const SnlrtPayload *p, char *to, size_t head)
+{
+    char *from = p->map;
+    size_t rest = p->map_nbytes - head;
+    if (mmap(to, head, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+        to)
+        return false;
+    madvise(to, head, MADV_HUGEPAGE);
+    copy_pages(to, from, head);
+    mprotect(to, head, PROT_READ);
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    if (rest && mremap(from + head, rest, rest, flags, to + head) != to + head)
+        return false;
+    munmap(from, head);
+    return true;
+}
+
+SnlrtStatus snlrt_payload_copy(SnlrtPayload *p, int64_t nbytes, SnlrtError *err)
+{
+    size_t head = (size_t)nbytes / HUGE_NBYTES * HUGE_NBYTES;
+    if (!head) return SNLRT_OK;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = (p->map_nbytes + page - 1) / page * page;
+    char *to = reserve_aligned(n);
+    if (to && copy_head(p, to, head)) {
+        rebase(p, (uint8_t *)to);
+        p->copied_nbytes = head;
+        return SNLRT_OK;
+    }
+    int error = errno;
+    if (to) munmap(to, n);
+    return snlrt_fail(err, SNLRT_MACHINE, "out of memory: %.1f MiB for weights in huge pages: %s",
+                      (double)head / (1024.0 * 1024.0), strerror(error));
+}
+
 /* Where a shell would have found `name`. */
 static bool find_in_path(const char *name, char *out, size_t room)
 {
@@ -151,7 +236,8 @@ SnlrtStatus snlrt_model_check(const SnlrtModel *model, SnlrtError *err)
                           "runtime version %d",
                           (long long)model->abi_version, SNLRT_ABI_VERSION);
     bool sane = model->vocab > 0 && model->vocab <= INT32_MAX && model->context > 0 &&
-                model->n_graphs > 0 && model->state_bytes >= 0 && model->n_outputs >= 0;
+                model->n_graphs > 0 && model->state_bytes >= 0 && model->swept_bytes >= 0 &&
+                model->n_outputs >= 0;
     for (int64_t i = 0; sane && i < model->n_graphs; i++) {
         const SnlrtGraph *g = &model->graphs[i];
         sane = g->decode && g->prefill && g->prefill_block > 0 && g->shared_bytes >= 0 &&

@@ -8,6 +8,7 @@
 #include "runtime/abi.h"
 #include "runtime/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct SnlrtPayload {
@@ -18,6 +19,7 @@ typedef struct SnlrtPayload {
     SnlrtFooter footer;
     void *map; /* the whole mapping, for close */
     size_t map_nbytes;
+    size_t copied_nbytes; /* of its beginning (snlrt_payload_copy) */
 } SnlrtPayload;
 
 /* Opens the running program: /proc/self/exe, or where that is not there, `argv0` (looked up in PATH
@@ -27,6 +29,14 @@ SnlrtStatus snlrt_payload_open_self(const SnlrtModel *model, const char *argv0, 
 /* The same from a named file. On failure nothing is left open. */
 SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtPayload *out,
                                SnlrtError *err);
+/* Copies the first `nbytes` of the weights into memory of the process, in huge pages as far as they
+ * fill such pages and the system has them: fewer misses of address translation, and reading ahead
+ * does not stop every 4 KiB. The rest of the payload moves along and stays mapped from the file. On
+ * failure the payload is as before. */
+SnlrtStatus snlrt_payload_copy(SnlrtPayload *payload, int64_t nbytes, SnlrtError *err);
+/* May a process ask for huge pages here? */
+bool snlrt_huge_pages_offered(void);
+#define SNLRT_HUGE_PAGES_FILE "/sys/kernel/mm/transparent_hugepage/enabled"
 void snlrt_payload_close(SnlrtPayload *payload);
 
 /* Does the model table itself make sense (version, at least one graph, sizes)? */

@@ -131,6 +131,7 @@ static SnlrtStatus set_option(SnlrtOptions *o, int id, const char *arg, SnlrtErr
     case OPT_IGNORE_EOS: o->ignore_eos = true; return SNLRT_OK;
     case OPT_THREADS: return parse_int(id, arg, 1, "1 or more threads", &o->n_threads, err);
     case OPT_PIN: o->pin = true; return SNLRT_OK;
+    case OPT_HUGE_PAGES: o->huge_pages = true; return SNLRT_OK;
     case OPT_CONTEXT: return parse_int(id, arg, 1, "1 or more positions", &o->context, err);
     case OPT_BLOCK: return parse_int(id, arg, 1, "1 or more tokens", &o->block, err);
     case OPT_MODE: o->mode = arg; return SNLRT_OK;
@@ -178,6 +179,8 @@ static SnlrtStatus check_together(const SnlrtOptions *o, SnlrtError *err)
                           "--about and --verify");
     if (o->skip_half && o->task != SNLRT_TASK_PPL)
         return snlrt_fail(err, SNLRT_USAGE, "--ppl-skip-half needs --ppl FILE");
+    if (o->huge_pages && (o->task == SNLRT_TASK_ABOUT || o->task == SNLRT_TASK_VERIFY))
+        return snlrt_fail(err, SNLRT_USAGE, "--huge-pages has no use with --about and --verify");
     if (o->ids && o->n_stops)
         return snlrt_fail(err, SNLRT_USAGE, "--stop looks at text, and --ids gives none");
     return SNLRT_OK;

@@ -33,7 +33,7 @@ typedef struct SnlrtOptions {
     SnlrtSampling sampling;
     bool seeded;                      /* --seed was given */
     const char *idle_sampling_option; /* an option that does nothing without --temp; NULL: none */
-    bool ignore_eos, skip_half, json, pin;
+    bool ignore_eos, skip_half, json, pin, huge_pages;
 } SnlrtOptions;
 
 /* SNLRT_USAGE (message in err) for everything that the command line alone shows to be wrong. */

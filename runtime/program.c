@@ -184,6 +184,15 @@ static SnlrtStatus open_tokenizer(SnlrtProgram *p, SnlrtError *err)
     return SNLRT_OK;
 }
 
+static SnlrtStatus copy_to_huge_pages(SnlrtProgram *p, SnlrtError *err)
+{
+    if (!p->options.huge_pages) return SNLRT_OK;
+    if (snlrt_huge_pages_offered())
+        return snlrt_payload_copy(&p->payload, p->model->swept_bytes, err);
+    snlrt_program_note(p, "--huge-pages: this system gives none (%s)", SNLRT_HUGE_PAGES_FILE);
+    return SNLRT_OK;
+}
+
 static SnlrtStatus print_help(const SnlrtProgram *p, SnlrtError *err)
 {
     char *text = snlrt_options_help(p->name);
@@ -199,6 +208,7 @@ static SnlrtStatus run_task(SnlrtProgram *p, const char *argv0, SnlrtError *err)
     SNLRT_TRY(snlrt_model_check(p->model, err));
     SNLRT_TRY(find_mode(p, err));
     SNLRT_TRY(snlrt_payload_open_self(p->model, argv0, &p->payload, err));
+    SNLRT_TRY(copy_to_huge_pages(p, err));
     SNLRT_TRY(open_tokenizer(p, err));
     switch (p->options.task) {
     case SNLRT_TASK_GENERATE:

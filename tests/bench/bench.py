@@ -124,6 +124,8 @@ def parse():
     parser.add_argument("--threads", default="1,2", metavar="COUNTS")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--plan", action="append", default=[], help="our program with this plan too (repeatable)")
+    parser.add_argument("--program-options", action="append", default=[], metavar="TEXT",
+                        help="our program run with these options too, as in --program-options=--huge-pages (repeatable)")
     parser.add_argument("--compile-options", default="", metavar="TEXT", help="more options of snlpc compile")
     parser.add_argument("--peer-llama-bench", action="append", default=[], metavar="[NAME=]PROGRAM",
                         help="a llama-bench, and options for it (repeatable)")

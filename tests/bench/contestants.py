@@ -28,10 +28,11 @@ def run(argv, **more):
 
 
 class Ours:
-    """Our program; `plan` is None for the sequential one."""
+    """Our program, run with `program_options`; `plan` is None for the sequential one."""
 
-    def __init__(self, args, shape, kind, plan=None):
-        self.name = f"snlpc {plan or 'seq'}"
+    def __init__(self, args, shape, kind, plan=None, program_options=""):
+        self.name = " ".join(["snlpc", plan or "seq", *program_options.split()])
+        self.program_options = shlex.split(program_options)
         self.shape, self.kind, self.head = shape, kind, HEAD_OF.get(kind, kind)
         self.plan, self.snlpc, self.options = plan, args.snlpc, shlex.split(args.compile_options)
         words = re.sub(r"[^A-Za-z0-9]+", "-", " ".join([kind, plan or "seq", *self.options])).strip("-")
@@ -48,7 +49,7 @@ class Ours:
              *head, *plan, *self.options])
 
     def bench(self, threads):
-        found = json.loads(run([self.program, "--bench", "--json", "-t", threads]).stdout)
+        found = json.loads(run([self.program, "--bench", "--json", "-t", threads, *self.program_options]).stdout)
         decode, prefill = found["decode"], found["prefill"]
         cache = found["state_bytes"] / found["context"] * (4 + decode["tokens"] / 2)
         return {"decode": decode["tokens_per_second"], "prefill": prefill["tokens_per_second"],
@@ -123,7 +124,9 @@ class Llama2c(Peer):
 
 def contestants(args, shape, kind):
     """(those that can run this format, reasons why others cannot)"""
-    out = [Ours(args, shape, kind)] + [Ours(args, shape, kind, plan) for plan in args.plan]
+    out = [Ours(args, shape, kind)]
+    out += [Ours(args, shape, kind, program_options=text) for text in args.program_options]
+    out += [Ours(args, shape, kind, plan) for plan in args.plan]
     reasons = []
     for cls, texts in (LlamaBench, args.peer_llama_bench), (Llama2c, args.peer_llama2c):
         for text in texts:

@@ -6,6 +6,15 @@ from shapes import SHAPES
 OURS = "snlpc seq"
 
 
+def is_ours(name):
+    return name.startswith("snlpc ")
+
+
+def is_sequential(name):
+    """Ours without a plan, whatever its options."""
+    return name == OURS or name.startswith(f"{OURS} ")
+
+
 def median_spread(values, digits=0):
     if not values:
         return "none"
@@ -50,7 +59,7 @@ def limit_fractions(rounds, name, what):
 
 
 def best_peer(rounds, what):
-    names = [n for n in rounds[0]["found"] if not n.startswith("snlpc ")]
+    names = [n for n in rounds[0]["found"] if not is_ours(n)]
     medians = {n: statistics.median(s) for n in names if (s := speeds(rounds, n, what))}
     return max(medians, key=medians.get) if medians else None
 
@@ -62,13 +71,16 @@ def line_of(rounds, name, what):
 
 
 def print_ratios(rounds, what):
+    peer = best_peer(rounds, what)
     for name in rounds[0]["found"]:
-        if name.startswith("snlpc ") and name != OURS:
+        if is_ours(name) and name != OURS:
             barriers = [r["found"][n]["barriers"] for r in rounds[-1:] for n in (name, OURS)]
             print(f"  {what:8}{name} / {OURS}: {median_spread(ratios(rounds, name, OURS, what), 2)}x, "
                   f"barriers per token {barriers[0]} to {barriers[1]}")
+            if is_sequential(name) and peer:
+                print(f"  {what:8}{name} / {peer}: {median_spread(ratios(rounds, name, peer, what), 2)}x (best peer)")
         elif name != OURS:
-            best = " (best peer)" if name == best_peer(rounds, what) else ""
+            best = " (best peer)" if name == peer else ""
             of = ratios(rounds, OURS, name, what)
             if of:
                 print(f"  {what:8}{OURS} / {name}: {median_spread(of, 2)}x{best}")
@@ -99,24 +111,25 @@ def print_cell(rounds):
         print(f"  {name}: {found['bytes'] / 1e6:.1f} MB per token{version}")
 
 
-def summary_row(rounds):
+def summary_row(rounds, name):
     first, row = rounds[0], []
-    row.append(f"{first['shape']} {first['format']} {first['threads']}T")
+    row.append(f"{first['shape']} {first['format']} {first['threads']}T{name.removeprefix(OURS)}")
     for what in "decode", "prefill":
         kept, _ = select(rounds, what)
         peer = best_peer(kept, what) if kept else None
-        ours = speeds(kept, OURS, what)
-        of_limit = limit_fractions(kept, OURS, what)
+        ours = speeds(kept, name, what)
+        of_limit = limit_fractions(kept, name, what)
         row.append(median_spread(ours))
         row.append(f"{100 * statistics.median(of_limit):.0f} %" if of_limit else "-")
-        row.append(f"{statistics.median(ratios(kept, OURS, peer, what)):.2f}x {peer} ({len(kept)})" if peer else "-")
+        row.append(f"{statistics.median(ratios(kept, name, peer, what)):.2f}x {peer} ({len(kept)})" if peer else "-")
     return row
 
 
 def print_summary(cells):
     """A table over cells; ratios are to the best peer of the cell, with the number of rounds that counted."""
+    rows = [summary_row(rounds, name) for rounds in cells for name in rounds[0]["found"] if is_sequential(name)]
     head = ["cell", "decode tokens/s", "of limit", "to best peer", "prefill tokens/s", "of limit", "to best peer"]
-    for row in [head, ["---"] * len(head), *(summary_row(rounds) for rounds in cells)]:
+    for row in [head, ["---"] * len(head), *rows]:
         print("| " + " | ".join(row) + " |")
 
 

@@ -176,10 +176,11 @@ def rounds_are_measured_and_kept():
     log = SCRATCH / "rounds.jsonl"
     peer, run_c = llama_bench(), script("run", "echo 'achieved tok/s: 40.0' >&2\n")
     text = bench("--shape", "tiny", "--format", "f32", "--threads", "1", "--rounds", "2", "--plan", "n1 K1",
+                 "--program-options=--huge-pages",
                  "--peer-llama-bench", f"one={peer}", "--peer-llama-bench", f"two={peer} -rtr 1",
                  "--peer-llama2c", run_c, "--log", log).stdout.decode()
     for wanted in ("tiny f32, head f32, 1T: 2 rounds", "snlpc seq / one:", "snlpc seq / two:", "snlpc seq / run:",
-                   "snlpc n1 K1 / snlpc seq:", "barriers per token", "of limit", "abc (7)", "reader of"):
+                   "snlpc n1 K1 / snlpc seq:", "snlpc seq --huge-pages / snlpc seq:", "1T --huge-pages |", "barriers per token", "of limit", "abc (7)", "reader of"):
         check(wanted in text, f"no {wanted!r} in:\n{text}")
     rounds = [json.loads(line) for line in log.read_text().splitlines()]
     check(len(rounds) == 2 and rounds[0]["found"]["one"]["decode"] == 50.25, f"rounds {rounds}")

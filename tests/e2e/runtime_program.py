@@ -107,6 +107,12 @@ class Program(unittest.TestCase):
         self.assertEqual((found["threads"], found["max_threads"]), (3, 3))
         self.bad(USAGE, "--pin takes no argument", "--pin=1", "-p", "x")
 
+    def test_huge_pages_change_no_text(self):
+        done = self.good("-p", "x", "-n", "150", "--huge-pages")
+        self.assertEqual(done.stdout, continuation(1, 150))
+        for task in "--about", "--verify":
+            self.bad(USAGE, "--huge-pages has no use with --about and --verify", "--huge-pages", task)
+
     def test_as_many_threads_as_asked_for(self):
         if self.variant:
             self.skipTest("sanitizers have threads of their own")

@@ -157,8 +157,8 @@ static void trailer_is_found_from_the_end(void **state)
                          sizeof footer,
                      file.size);
     float row[6];
-    assert_int_equal(snl_weight_read(m.payload.at[1].weight, m.source, 0, 1, s->diag, row), SNL_OK);
-    assert_memory_equal(payload + m.payload.at[1].offset, row, sizeof row);
+    assert_int_equal(snl_weight_read(m.payload.at[0].weight, m.source, 0, 1, s->diag, row), SNL_OK);
+    assert_memory_equal(payload + m.payload.at[0].offset, row, sizeof row);
     snl_file_unmap(&file);
 }
 

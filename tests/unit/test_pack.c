@@ -211,6 +211,38 @@ static void keeps_the_order_of_first_use(void **state)
     assert_int_equal(p.payload.nbytes, offset);
 }
 
+static const char table_text[] =
+    "module @m\n"
+    "weight @e : f32[20, 6] = source \"m\" \"e\"\n"
+    "weight @v : f32[20, 6] = source \"m\" \"v\"\n"
+    "weight @w : f32[20, 6] = source \"m\" \"w\"\n"
+    "func @f(%ids: i32[T]) -> f32[T, 20] {\n"
+    "  %x = embed %ids, @e : f32[T, 6]\n"
+    "  %u = embed %ids, @v : f32[T, 6]\n"
+    "  %z = lincomb %x, %u : f32[T, 6]\n"
+    "  %k = linear %z, @w : f32[T, 20]\n"
+    "  %y = linear %z, @v : f32[T, 20]\n"
+    "  %r = lincomb %k, %y : f32[T, 20]\n"
+    "  return %r\n"
+    "}\n";
+
+static void tables_lie_behind_what_every_token_reads(void **state)
+{
+    Support *s = *state;
+    Packed p;
+    pack(&p, s, table_text, NULL);
+    static const char *const order[] = {"v", "w", "e"}; /* v is a matrix too */
+    assert_int_equal(p.payload.n, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const SnlPackedWeight *at = &p.payload.at[i];
+        assert_string_equal(at->weight->name, order[i]);
+        assert_int_equal(at->is_table, i == 2);
+        assert_int_equal(snl_payload_offset(&p.payload, at->weight), at->offset);
+    }
+    assert_int_equal(p.payload.swept_nbytes, p.payload.at[2].offset);
+    assert_int_equal(p.payload.nbytes, p.payload.at[2].offset + p.payload.at[2].nbytes);
+}
+
 static void stores_plain_weights_as_f32(void **state)
 {
     Support *s = *state;
@@ -412,6 +444,7 @@ int main(void)
         support_test(places_every_element_of_block_panels),
         support_test(places_every_element_across_blocks),
         support_test(keeps_the_order_of_first_use),
+        support_test(tables_lie_behind_what_every_token_reads),
         support_test(stores_plain_weights_as_f32),
         support_test(refuses_one_weight_in_two_layouts),
         support_test(refuses_functions_with_calls),

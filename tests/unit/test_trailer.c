@@ -9,9 +9,11 @@
 #include "runtime/manifest.h"
 #include "runtime/model.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { WEIGHTS = 128, TOKENIZER = 10, MANIFEST = 20, PAYLOAD_ID = 77 };
@@ -63,6 +65,78 @@ static void good_payload_is_mapped(void **state)
     assert_int_equal((uint8_t)payload.manifest[0], WEIGHTS + TOKENIZER);
     snlrt_payload_close(&payload);
     assert_null(payload.map);
+}
+
+/* A payload of more than two huge pages whose bytes tell their places. */
+static void write_large_file(File *file, uint64_t weights)
+{
+    SnlrtFooter f = good_footer();
+    f.weights_bytes = f.tokenizer_offset = weights;
+    f.manifest_offset = weights + TOKENIZER;
+    write_file(file, f);
+    uint64_t n = weights + TOKENIZER + MANIFEST;
+    uint8_t *bytes = malloc(n);
+    assert_non_null(bytes);
+    for (uint64_t i = 0; i < n; i++) bytes[i] = (uint8_t)(i % 251 + i / 4096);
+    int fd = open(file->path, O_WRONLY);
+    assert_int_equal(pwrite(fd, bytes, n, SNLRT_PAYLOAD_ALIGN), (ssize_t)n);
+    assert_int_equal(pwrite(fd, &f, sizeof f, (off_t)(SNLRT_PAYLOAD_ALIGN + n)), sizeof f);
+    close(fd);
+    free(bytes);
+}
+
+static void assert_same_payload(const SnlrtPayload *a, const SnlrtPayload *b, uint64_t weights)
+{
+    assert_memory_equal(a->weights, b->weights, weights);
+    assert_memory_equal(a->tokenizer, b->tokenizer, TOKENIZER);
+    assert_memory_equal(a->manifest, b->manifest, MANIFEST);
+    assert_memory_equal(&a->footer, &b->footer, sizeof a->footer);
+}
+
+static void copied_payload_is_the_same(void **state)
+{
+    (void)state;
+    enum { HUGE = 2 << 20, N = 5 << 20 };
+    static const int64_t heads[] = {0, HUGE - 1, HUGE, 2 * HUGE + 12345, N};
+    File file;
+    SnlrtPayload mapped, copied;
+    write_large_file(&file, N);
+    assert_int_equal(snlrt_payload_open(&model, file.path, &mapped, NULL), SNLRT_OK);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        assert_int_equal(snlrt_payload_open(&model, file.path, &copied, NULL), SNLRT_OK);
+        const void *before = copied.map;
+        assert_int_equal(snlrt_payload_copy(&copied, heads[i], NULL), SNLRT_OK);
+        assert_int_equal(copied.map != before, heads[i] >= HUGE);
+        if (heads[i] >= HUGE) assert_int_equal((uintptr_t)copied.weights % HUGE, 0);
+        assert_same_payload(&copied, &mapped, N);
+        snlrt_payload_close(&copied);
+    }
+    snlrt_payload_close(&mapped);
+    unlink(file.path);
+}
+
+/* Address space for the file, and not once more. */
+static void no_room_for_a_copy_leaves_the_payload(void **state)
+{
+    (void)state;
+    enum { N = 64 << 20 };
+    File file;
+    SnlrtPayload payload;
+    SnlrtError err = {""};
+    struct rlimit old, narrow;
+    write_large_file(&file, N);
+    assert_int_equal(snlrt_payload_open(&model, file.path, &payload, NULL), SNLRT_OK);
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    narrow = old;
+    narrow.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_AS, &narrow), 0);
+    SnlrtStatus status = snlrt_payload_copy(&payload, N, &err);
+    assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+    assert_int_equal(status, SNLRT_MACHINE);
+    assert_non_null(strstr(err.text, "64.0 MiB for weights in huge pages"));
+    assert_int_equal(payload.weights[4096], 4096 % 251 + 1);
+    snlrt_payload_close(&payload);
+    unlink(file.path);
 }
 
 static void no_tokenizer_is_null(void **state)
@@ -246,6 +320,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_payload_is_mapped),
+        cmocka_unit_test(copied_payload_is_the_same),
+        cmocka_unit_test(no_room_for_a_copy_leaves_the_payload),
         cmocka_unit_test(no_tokenizer_is_null),
         cmocka_unit_test(broken_footers_are_refused),
         cmocka_unit_test(short_files_say_what_is_missing),
