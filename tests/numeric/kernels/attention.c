@@ -111,33 +111,35 @@ void kernels_attention_levels(void **state)
 }
 
 /* The cache holds other rows than the call's own, or nothing ever writes it, or the writer comes
- * later: own rows are k and v all the same. */
-static void attend_elsewhere(Kernel *k, Shape a, int members, int how, const char *attrs)
+ * later: own rows are k and v all the same. One set of rows serves all four: they differ in what is
+ * around the attention, whose code is the same. */
+static void attend_elsewhere(Kernel *k, Shape a, int members, const char *attrs)
 {
     const char *q = kernel_param(k, "%s", row(k, members, a.heads * a.width));
     const char *kv = kernel_param(k, "%s", row(k, members, a.kv_heads * a.width));
     const char *other = kernel_param(k, "%s", row(k, members, a.kv_heads * a.width));
-    char *states = caches(k, a, members);
-    if (how == 1) kernel_effect(k, "kv_write %s, %s, %%pos, %s", other, kv, states);
-    if (how == 2) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, other, states);
-    kernel_result(k, row(k, members, a.heads * a.width),
-                  "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, kv, kv,
-                  states, a.heads, a.kv_heads, attrs);
-    if (how == 3) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, kv, states);
+    for (int how = 0; how < 4; how++) {
+        char *states = caches(k, a, members);
+        if (how == 1) kernel_effect(k, "kv_write %s, %s, %%pos, %s", other, kv, states);
+        if (how == 2) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, other, states);
+        kernel_result(k, row(k, members, a.heads * a.width),
+                      "attention %s, %s, %s, %%pos, %s {heads = %d, kv_heads = %d%s}", q, kv, kv,
+                      states, a.heads, a.kv_heads, attrs);
+        if (how == 3) kernel_effect(k, "kv_write %s, %s, %%pos, %s", kv, kv, states);
+    }
 }
 
 void kernels_attention_own_rows(void **state)
 {
-    for (int how = 0; how < 4; how++)
-        for (int f = 0; f < N_FORMATS; f++) {
-            Kernel *k = kernel_of(*state, "attention_own_rows", cache_formats[f]);
-            for (int i = 0; i < N_SHAPES; i += 5) attend_elsewhere(k, shapes[i], 1, how, "");
-            attend_elsewhere(k, shapes[6], 1, how, ""); /* widths of 17 and 33 */
-            attend_elsewhere(k, shapes[7], 1, how, "");
-            attend_elsewhere(k, shapes[2], 1, how, ", window = 3");
-            attend_elsewhere(k, shapes[3], 3, how, ", window = [1, 20, 6]");
-            kernel_check(k, "f32", NULL);
-        }
+    for (int f = 0; f < N_FORMATS; f++) {
+        Kernel *k = kernel_of(*state, "attention_own_rows", cache_formats[f]);
+        for (int i = 0; i < N_SHAPES; i += 5) attend_elsewhere(k, shapes[i], 1, "");
+        attend_elsewhere(k, shapes[6], 1, ""); /* widths of 17 and 33 */
+        attend_elsewhere(k, shapes[7], 1, "");
+        attend_elsewhere(k, shapes[2], 1, ", window = 3");
+        attend_elsewhere(k, shapes[3], 3, ", window = [1, 20, 6]");
+        kernel_check(k, "f32", NULL);
+    }
 }
 
 /* Ops on one state keep the order of the text, although the later one's operands are there first.
