@@ -26,6 +26,7 @@ typedef struct Eval {
     const char *text;
     int64_t tokens, threads, greedy, prompts;
     bool skip_half, json, residuals, no_time;
+    const char *of_programs; /* the last option given that --residuals would not heed */
 } Eval;
 
 static const struct argp_option options[] = {
@@ -41,8 +42,8 @@ static const struct argp_option options[] = {
     {"json", OPT_JSON, NULL, 0, "JSON instead of a table", 2},
     {"residuals", OPT_RESIDUALS, NULL, 0,
      "Instead: how far every state of every window is from the sequential one after each sweep, by "
-     "the "
-     "reference evaluator, in the model's own numbers (no --weights, --weights-head, --kv)",
+     "the reference evaluator, in the model's own numbers (no --weights, --weights-head, --kv, and "
+     "nothing that scores or times programs); --max-state is about the evaluator's caches",
      2},
     {NULL, 0, NULL, 0, "Running:", 3},
     {"threads", 't', "N", 0, "Threads (default: the cores this process may use)", 3},
@@ -89,6 +90,11 @@ static void check_options(const Eval *e, struct argp_state *state)
     if (e->residuals && (e->compile.chose_weights || e->compile.kv))
         argp_error(state, "--residuals takes no --weights, --weights-head or --kv: states are those of "
                           "the model's own numbers");
+    const char *other = strcmp(e->compile.target.cpu, "native") != 0 ? "--cpu" : e->of_programs;
+    if (e->residuals && other)
+        argp_error(state, "--residuals takes no %s, which is about compiled programs: the reference "
+                          "evaluator runs, on one thread, and scores and times nothing",
+                   other);
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -105,12 +111,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         e->tokens = snl_arg_int(state, "--tokens", arg, 2, INT64_C(1) << 40);
         return 0;
     case OPT_SKIP_HALF:
+        e->of_programs = "--ppl-skip-half";
         e->skip_half = true;
         return 0;
     case OPT_GREEDY:
+        e->of_programs = "--greedy";
         e->greedy = snl_arg_int(state, "--greedy", arg, 0, 1 << 20);
         return 0;
     case OPT_PROMPTS:
+        e->of_programs = "--prompts";
         e->prompts = snl_arg_int(state, "--prompts", arg, 1, 1 << 16);
         return 0;
     case OPT_JSON:
@@ -120,9 +129,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         e->residuals = true;
         return 0;
     case OPT_NO_TIME:
+        e->of_programs = "--no-time";
         e->no_time = true;
         return 0;
     case 't':
+        e->of_programs = "--threads";
         e->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS);
         return 0;
     case ARGP_KEY_ARG:

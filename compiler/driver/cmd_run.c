@@ -147,6 +147,9 @@ static void check_options(const Run *run, struct argp_state *state)
     const char *of_bench = option_of_bench(run);
     if (of_bench && !run->bench) argp_error(state, "%s needs --bench", of_bench);
     if (run->eval && run->compare) argp_error(state, "--eval and --compare exclude each other");
+    if (run->eval && (run->block || run->target.cpu))
+        argp_error(state, "--eval compiles nothing: it takes no %s",
+                   run->block ? "--block" : "--cpu");
     if (run->limit > 0 && !run->compare) argp_error(state, "--limit needs --compare");
     if (run->pipeline.text && chose_formats(run))
         argp_error(state, "--pipeline takes the place of --weights, --weights-head and --kv: name the "

@@ -22,17 +22,22 @@ static int64_t half_of_memory(void)
     return pages > 0 && size > 0 ? (int64_t)pages / 2 * size : INT64_MAX;
 }
 
+int64_t snl_most_caches(const SnlCompileOptions *o)
+{
+    return o->max_state ? o->max_state : half_of_memory();
+}
+
 SnlStatus snl_check_caches(const SnlCompileOptions *o, const char *mode, const char *plan,
                            const SnlFunc *const *funcs, size_t n, SnlDiag *diag)
 {
-    int64_t given = o->max_state, most = given ? given : half_of_memory();
+    int64_t most = snl_most_caches(o);
     if (snl_func_state_bytes(funcs, n) <= most) return SNL_OK;
     return snl_error_at(
         diag, SNL_E_PLAN, "--max-state",
         "mode '%s' (plan %s) keeps %s of caches, wanted at most %s%s: compile with a "
         "smaller --context or fewer sweeps, or raise --max-state",
         mode, plan, snl_state_sum_text(o->arena, funcs, n), snl_bytes_text(o->arena, most),
-        given ? "" : " (half of the memory here)");
+        o->max_state ? "" : " (half of the memory here)");
 }
 
 /* With a pipeline of the user's own, the plan is what its passes have noted. */

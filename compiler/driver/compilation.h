@@ -46,7 +46,9 @@ typedef struct SnlCompilation {
 /* `c` has options, arena and diag. Opens the model, runs the passes, and refuses modes whose caches
  * are too large. */
 SnlStatus snl_compilation_rewrite(SnlCompilation *c);
-/* Refuses functions whose caches need more than options->max_state. */
+/* options->max_state, or half of the machine's memory. */
+int64_t snl_most_caches(const SnlCompileOptions *options);
+/* Refuses functions whose caches need more than that. */
 SnlStatus snl_check_caches(const SnlCompileOptions *options, const char *mode, const char *plan,
                            const SnlFunc *const *funcs, size_t n, SnlDiag *diag);
 /* Payload, tokenizer, graphs and spec. */

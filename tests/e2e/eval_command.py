@@ -15,9 +15,9 @@ TEXT = EXAMPLE / "README.md"
 FULL = os.environ.get("SNL_FULL") == "1"
 
 
-def evaluate(*options, text=TEXT, plans=(), model=EXAMPLE):
+def evaluate(*options, text=TEXT, plans=(), model=EXAMPLE, threads=("-t", "1")):
     words = [word for plan in plans for word in ("--plan", plan)]
-    done = run([SNLPC, "eval", model, "--text", text, "--json", "-t", "1", *words, *options], timeout=900)
+    done = run([SNLPC, "eval", model, "--text", text, "--json", *threads, *words, *options], timeout=900)
     check(done.stderr == b"", f"stderr without a terminal: {done.stderr.decode()}")
     return json.loads(done.stdout)
 
@@ -112,7 +112,8 @@ def times_and_table():
 
 def residuals_obey_the_exactness_law():
     options = ["--residuals", "--tokens", "24"]
-    found = evaluate(*options, plans=["n6 K3", "[2:5] K9 surrogate=zero damping=0.5", "n4 2xF2 K2 batch_fwd"])
+    found = evaluate(*options, plans=["n6 K3", "[2:5] K9 surrogate=zero damping=0.5", "n4 2xF2 K2 batch_fwd"],
+                     threads=())
     check(found["tokens"] == 24, str(found)[:80])
     for plan in found["plans"][:2]:
         units = plan["windows"][0]["units"]
@@ -140,14 +141,22 @@ def bad_input_is_refused():
     for formats in (("--weights", "f32", "--weights", "q8_0"), ("--weights", "q4_0"), ("--weights", "source"),
                     ("--weights-head", "q4_0"), ("--kv", "q8_0"), ("--kv", "auto")):
         fails(2, "--residuals takes no --weights, --weights-head or --kv", "--residuals", "--plan", "n4 K2", *formats)
+    for option in (("--greedy", "8"), ("--prompts", "2"), ("--ppl-skip-half",), ("--threads", "1"), ("-t", "1"),
+                   ("--no-time",), ("--cpu", "x86-64-v3")):
+        name = "--threads" if option[0] == "-t" else option[0]
+        fails(2, f"--residuals takes no {name}, which is about compiled programs", "--residuals", "--plan", "n4 K2",
+              *option)
     for how in ((), ("--residuals",)):
         fails(2, "eval takes no --pipeline", "--plan", "n4 K2", "--pipeline", "", *how)
     fails(2, "--weights: found 'q5_0'", "--weights", "f32", "--weights", "q5_0")
     fails(2, "--tokens: error[E0501]: found 200, wanted at most the context of 128", "--residuals", "--plan", "n4",
           "--tokens", "200")
+    fails(1, "plan n4 K2 h0) keeps 2.4 MiB (19 of 128.0 KiB + 1 of 512 bytes) of caches, wanted at most 2.1 MiB",
+          "--plan", "n4 K2", "--max-state", "2.1M", "--kv", "f32")
+    fails(1, "plan n4 K2 h0) keeps 4.8 MiB of caches in the evaluator, 8 bytes a number, wanted at most 4.7 MiB",
+          "--plan", "n4 K2", "--max-state", "4.7M", "--residuals")
+    evaluate("--residuals", "--tokens", "4", "--max-state", "4.8M", plans=["n4 K2"], threads=())
     for how in (("--kv", "f32"), ("--residuals",)):
-        fails(1, "plan n4 K2 h0) keeps 2.4 MiB (19 of 128.0 KiB + 1 of 512 bytes) of caches, wanted at most 2.1 MiB",
-              "--plan", "n4 K2", "--max-state", "2.1M", *how)
         fails(4, "plan: cannot open 'none.npy'", "--plan", "n4 surrogate=diag:none.npy", *how)
     fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama")
     fails(1, "no tokenizer", "--plan", "n2", "--residuals", model=DATA / "llama")

@@ -29,7 +29,7 @@ def about(program):
 
 def fails(code, message, *options, model=EXAMPLE):
     path = SCRATCH / "refused"
-    done = run([SNLPC, "compile", model, "-o", path, *options], code=code)
+    done = run([SNLPC, "compile", model, "-o", path, "--cpu", "native", *options], code=code)
     text = done.stderr.decode()
     check(message in text, f"{options}: no '{message}' in: {text}")
     check(not path.exists(), f"{options}: left a file behind")
@@ -138,7 +138,8 @@ def the_summary_says_what_it_costs():
                  "27 of 64.0 KiB", "barriers ", "per decoded token (sequential: ", "imbalance", "of a token's modelled time",
                  "of weights", "MFLOP", "modelled loses", "(not measured:"):
         check(part in text, f"no '{part}' in:\n{text}")
-    text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--plan", "n8 4xF2 K1", "--modes", "snlp,seq"]).stderr.decode()
+    text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--cpu", "native", "--plan", "n8 4xF2 K1", "--modes",
+                "snlp,seq"]).stderr.decode()
     for part in ("mode snlp (default): plan n8 4xF2 K1 h0", "changes-function(fuse-layers 4xF2)",
                  "mode seq: plan seq", "function rounds(a=bf16), rounds(kv=f16)", "16 layers, one after the other"):
         check(part in text, f"no '{part}' in:\n{text}")
@@ -148,7 +149,7 @@ def the_summary_says_what_it_costs():
     mode = about(path)["modes"][0]
     check(mode["plan"] == "n8 4xF2 K1 h0" and mode["steps"] == 9 and mode["layer_evals"] == 16, str(mode))
     check(mode["state_bytes"] > 0, str(mode))
-    text = run([SNLPC, "compile", EXAMPLE, "-o", path, "-q", "--plan", "n2 K1"]).stderr.decode()
+    text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--cpu", "native", "-q", "--plan", "n2 K1"]).stderr.decode()
     check(text == "", f"--quiet prints {text}")
 
 
