@@ -8,13 +8,16 @@ README.md beside this file says what each figure means.
   bench.py --snlpc build/snlpc                                all shapes, formats, thread counts
   bench.py --snlpc build/snlpc --shape 15M --format q8_0,q4_0 --threads 2 --rounds 7 \\
            --peer-llama-bench "ik=/opt/ik/llama-bench -rtr 1" --peer-llama-bench cpp=/opt/llama/llama-bench
+  bench.py ... --threads 1,2,auto                             does it choose as well as we can?
   bench.py ... --log rounds.jsonl                             also keeps the rounds; several runs may append
   bench.py --report rounds.jsonl                              figures of all the rounds kept
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import subprocess
 import sys
 
 try:
@@ -58,15 +61,33 @@ def level_of(nbytes, threads):
     return "L3" if nbytes <= Machine.cache_bytes(3) else "DRAM"
 
 
+BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    for _ in range(100000): pass"
+
+
+@contextlib.contextmanager
+def busy(n):
+    """n processes that use a processor each, until the end of the block or of this process."""
+    neighbours = []
+    try:
+        for _ in range(n):
+            neighbours.append(subprocess.Popen([sys.executable, "-c", BUSY, str(os.getpid())]))
+        yield neighbours
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+
+
 def one_round(machine, entrants, cell, before):
     found = {c.name: c.bench(cell["threads"]) for c in entrants}
-    after = machine.read(cell["reader_bytes"], cell["threads"])
+    after = machine.read(cell["reader_bytes"], cell["reader_threads"])
     return {**cell, "load": os.getloadavg()[0], "reader": [before, after],
-            "dots": machine.dots(cell["dot_unit"], cell["threads"]), "found": found}
+            "dots": machine.dots(cell["dot_unit"], cell["reader_threads"]), "found": found}
 
 
 def measure_cell(args, machine, shape, kind, threads):
-    entrants, reasons = contestants(args, shape, kind)
+    counts = thread_counts(args.threads)
+    entrants, reasons = contestants(args, shape, kind, [n for n in counts if n != "auto"] if threads == "auto" else [])
     for reason in reasons:
         print(f"{shape.name} {kind}: without {reason}")
     for entrant in entrants:
@@ -75,18 +96,25 @@ def measure_cell(args, machine, shape, kind, threads):
         return []
     head = HEAD_OF.get(kind, kind)
     nbytes = shape.weight_bytes(kind, head)
-    level = level_of(nbytes, threads)
+    reader_threads = len(os.sched_getaffinity(0)) if threads == "auto" else threads
+    level = level_of(nbytes, reader_threads)
     cell = {"shape": shape.name, "format": kind, "head": head, "threads": threads, "reader_bytes": nbytes,
-            "pages": args.pages, "level": level, "dot_unit": DOT_UNIT[kind],
-            "l3_floor": args.l3_threshold if level == "L3" and threads > 1 else None}
-    rounds, before = [], machine.read(nbytes, threads)
+            "reader_threads": reader_threads, "pages": args.pages, "level": level, "dot_unit": DOT_UNIT[kind],
+            "busy": args.busy, "l3_floor": args.l3_threshold if level == "L3" and reader_threads > 1 else None}
+    with busy(args.busy):
+        rounds = measure_rounds(args, machine, entrants, cell)
+    report.print_cell(rounds)
+    return rounds
+
+
+def measure_rounds(args, machine, entrants, cell):
+    rounds, before = [], machine.read(cell["reader_bytes"], cell["reader_threads"])
     for _ in range(args.rounds):
         rounds.append(one_round(machine, entrants, cell, before))
         before = rounds[-1]["reader"][1]
         if args.log:
             with open(args.log, "a") as file:
                 file.write(json.dumps(rounds[-1]) + "\n")
-    report.print_cell(rounds)
     return rounds
 
 
@@ -108,11 +136,11 @@ def words_of(option, text, known):
 
 def thread_counts(text):
     try:
-        counts = [int(word) for word in text.split(",")]
+        counts = [word if word == "auto" else int(word) for word in text.split(",")]
     except ValueError:
         counts = [0]
-    if min(counts) < 1:
-        raise Problem(f"--threads: found {text!r}, wanted numbers of 1 or more, with commas between")
+    if min((n for n in counts if n != "auto"), default=1) < 1:
+        raise Problem(f"--threads: found {text!r}, wanted numbers of 1 or more or auto, with commas between")
     return counts
 
 
@@ -121,7 +149,9 @@ def parse():
     parser.add_argument("--snlpc", help="the compiler, build/snlpc")
     parser.add_argument("--shape", default=DEFAULT_SHAPES, metavar="NAMES", help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--format", default=",".join(FORMATS), metavar="NAMES", help=f"of {', '.join(FORMATS)}")
-    parser.add_argument("--threads", default="1,2", metavar="COUNTS")
+    parser.add_argument("--threads", default="1,2", metavar="COUNTS",
+                        help="auto: what each program chooses; ours beside it with each count of the list")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="beside N processes that never rest")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--plan", action="append", default=[], help="our program with this plan too (repeatable)")
     parser.add_argument("--program-options", action="append", default=[], metavar="TEXT",
@@ -143,6 +173,7 @@ def parse():
 
 
 def check(args):
+    """What this program and roofline.py have in common."""
     if args.rounds < 1:
         raise Problem(f"--rounds: found {args.rounds}, wanted 1 or more")
     if not args.snlpc or not os.access(args.snlpc, os.X_OK):
@@ -160,6 +191,8 @@ def main():
             report.print_cell(rounds)
     else:
         check(args)
+        if args.busy < 0:
+            raise Problem(f"--busy: found {args.busy}, wanted 0 or more")
         machine = Machine(args)
         cells = [measure_cell(args, machine, SHAPES[shape], kind, threads)
                  for shape in words_of("--shape", args.shape, SHAPES)

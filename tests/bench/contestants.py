@@ -1,5 +1,5 @@
 """Who is measured: our program, our program with a plan, and peers. Each is run alone and says what it
-reached: {"decode": tokens/s, "prefill": tokens/s, ...}."""
+reached: {"decode": tokens/s, "prefill": tokens/s, ...}. Threads are a number, or "auto": its own choice."""
 import json
 import os
 import pathlib
@@ -27,34 +27,75 @@ def run(argv, **more):
     return done
 
 
-class Ours:
-    """Our program, run with `program_options`; `plan` is None for the sequential one."""
+class Compiled:
+    """What snlpc makes of a shape; `plan` is None for the sequential program."""
 
-    def __init__(self, args, shape, kind, plan=None, program_options=""):
-        self.name = " ".join(["snlpc", plan or "seq", *program_options.split()])
-        self.program_options = shlex.split(program_options)
+    def __init__(self, args, shape, kind, plan=None):
         self.shape, self.kind, self.head = shape, kind, HEAD_OF.get(kind, kind)
         self.plan, self.snlpc, self.options = plan, args.snlpc, shlex.split(args.compile_options)
-        words = re.sub(r"[^A-Za-z0-9]+", "-", " ".join([kind, plan or "seq", *self.options])).strip("-")
-        self.program = pathlib.Path(args.work) / shape.name / f"program-{words}"
+        self.words = re.sub(r"[^A-Za-z0-9]+", "-", " ".join([kind, plan or "seq", *self.options])).strip("-")
 
-    def prepare(self, work):
-        """Compiles, unless the program there is younger than the compiler."""
+    def compile(self, work, path, *more):
+        """Unless what is there is younger than the compiler."""
         folder = make_models.make_folder(self.shape, work)
-        if self.program.exists() and self.program.stat().st_mtime > os.stat(self.snlpc).st_mtime:
+        if path.exists() and path.stat().st_mtime > os.stat(self.snlpc).st_mtime:
             return
         head = ["--weights-head", self.head] if self.head != self.kind else []
         plan = ["--plan", self.plan] if self.plan else []
-        run([self.snlpc, "compile", folder, "-o", self.program, "-q", "--cpu", "native", "--weights", self.kind,
-             *head, *plan, *self.options])
+        run([self.snlpc, "compile", folder, "-o", path, "-q", "--cpu", "native", "--weights", self.kind,
+             *head, *plan, *more, *self.options])
+
+
+class StageClock(Compiled):
+    """Our program's functions, timed stage by stage."""
+
+    def prepare(self, work):
+        self.path = make_models.make_folder(self.shape, work) / f"scheduled-{self.words}.snl"
+        self.compile(work, self.path, "--emit", "ir")
+
+    @property
+    def block(self):
+        """Tokens of a prompt that are processed at once."""
+        head = next(line for line in self.path.read_text().splitlines() if line.startswith("func @forward.prefill("))
+        return int(re.search(r"\btokens = (\d+)", head)[1])
+
+    def run(self, form, threads, *options):
+        """What `snlpc run --bench --json` says of forward.FORM."""
+        return json.loads(run([self.snlpc, "run", self.path, f"forward.{form}", "--bench", "--json", "--cpu", "native",
+                               "--threads", threads, *options]).stdout)
+
+
+class Ours(Compiled):
+    """Our program, run with `program_options`; `plan` is None for the sequential one."""
+
+    def __init__(self, args, shape, kind, plan=None, program_options=""):
+        super().__init__(args, shape, kind, plan)
+        self.name = " ".join(["snlpc", plan or "seq", *program_options.split()])
+        self.program_options = shlex.split(program_options)
+        self.program = pathlib.Path(args.work) / shape.name / f"program-{self.words}"
+        self.clock = StageClock(args, shape, kind, plan) if args.plan and not program_options else None
+
+    def prepare(self, work):
+        self.compile(work, self.program)
+        if self.clock:
+            self.clock.prepare(work)
 
     def bench(self, threads):
-        found = json.loads(run([self.program, "--bench", "--json", "-t", threads, *self.program_options]).stdout)
+        chosen = [] if threads == "auto" else ["-t", threads]
+        found = json.loads(run([self.program, "--bench", "--json", *chosen, *self.program_options]).stdout)
         decode, prefill = found["decode"], found["prefill"]
         cache = found["state_bytes"] / found["context"] * (4 + decode["tokens"] / 2)
         return {"decode": decode["tokens_per_second"], "prefill": prefill["tokens_per_second"],
                 "prefill_tokens": prefill["tokens"], "barriers": decode["barriers_per_call"],
+                "threads": found["threads"], **self.waiting(found["threads"]),
                 "bytes": self.shape.weight_bytes(self.kind, self.head) + cache}
+
+    def waiting(self, threads):
+        """The share of a token's time that a thread spends at barriers, where plans are measured."""
+        if not self.clock:
+            return {}
+        found = self.clock.run("decode", threads, f"pos={min(4 + N_DECODE // 2, self.shape.context - 1)}")
+        return {"waiting": found["waiting_us"] / found["us"]}
 
 
 class Peer:
@@ -92,7 +133,8 @@ class LlamaBench(Peer):
         n_prefill = min(N_PREFILL, self.shape.context)
         n_decode = min(N_DECODE, self.shape.context)
         flash = [] if "-fa" in self.argv else ["-fa", 1]
-        text = run([*self.argv, *flash, "-m", self.model, "-p", n_prefill, "-n", n_decode, "-t", threads,
+        chosen = [] if threads == "auto" else ["-t", threads]
+        text = run([*self.argv, *flash, "-m", self.model, "-p", n_prefill, "-n", n_decode, *chosen,
                     "-r", 1, "-o", "json"]).stdout
         found = {"prefill_tokens": n_prefill, "bytes": self.bytes_of(n_decode / 2)}
         for test in json.loads(text[text.index("["):]):
@@ -114,18 +156,20 @@ class Llama2c(Peer):
 
     def bench(self, threads):
         n = min(N_DECODE, self.shape.context - 1)
+        chosen = {} if threads == "auto" else {"OMP_NUM_THREADS": str(threads)}
         text = run([*self.argv, self.model, "-z", self.tokens, "-t", 0, "-n", n + 1],
-                   env=dict(os.environ, OMP_NUM_THREADS=str(threads))).stderr
+                   env={**os.environ, **chosen}).stderr
         speed = re.search(r"tok/s: ([0-9.]+)", text)
         if not speed:
             raise Problem(f"{self.argv[0]}: found no 'tok/s' in what it says: {text[-200:]!r}")
         return {"decode": float(speed[1]), "bytes": self.bytes_of(n / 2)}
 
 
-def contestants(args, shape, kind):
-    """(those that can run this format, reasons why others cannot)"""
-    out = [Ours(args, shape, kind)]
-    out += [Ours(args, shape, kind, program_options=text) for text in args.program_options]
+def contestants(args, shape, kind, counts):
+    """(those that can run this format, reasons why others cannot); our program also with each number of threads
+    in `counts`."""
+    options = [*args.program_options, *(f"-t {n}" for n in counts)]
+    out = [Ours(args, shape, kind)] + [Ours(args, shape, kind, program_options=text) for text in options]
     out += [Ours(args, shape, kind, plan) for plan in args.plan]
     reasons = []
     for cls, texts in (LlamaBench, args.peer_llama_bench), (Llama2c, args.peer_llama2c):

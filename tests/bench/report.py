@@ -70,13 +70,22 @@ def line_of(rounds, name, what):
     return f"  {what:8}{name:26}{median_spread(speeds(rounds, name, what)):32}{share}"
 
 
+def waiting_text(rounds, names):
+    """What threads wait at barriers, where it was measured: of a token's time, in the named programs."""
+    shares = [[r["found"][n]["waiting"] for r in rounds if "waiting" in r["found"][n]] for n in names]
+    if not all(shares):
+        return ""
+    return ", waiting there " + " to ".join(f"{100 * statistics.median(s):.1f} %" for s in shares)
+
+
 def print_ratios(rounds, what):
     peer = best_peer(rounds, what)
     for name in rounds[0]["found"]:
         if is_ours(name) and name != OURS:
             barriers = [r["found"][n]["barriers"] for r in rounds[-1:] for n in (name, OURS)]
             print(f"  {what:8}{name} / {OURS}: {median_spread(ratios(rounds, name, OURS, what), 2)}x, "
-                  f"barriers per token {barriers[0]} to {barriers[1]}")
+                  f"barriers per token {barriers[0]} to {barriers[1]}"
+                  + (waiting_text(rounds, (name, OURS)) if what == "decode" else ""))
             if is_sequential(name) and peer:
                 print(f"  {what:8}{name} / {peer}: {median_spread(ratios(rounds, name, peer, what), 2)}x (best peer)")
         elif name != OURS:
@@ -86,11 +95,16 @@ def print_ratios(rounds, what):
                 print(f"  {what:8}{OURS} / {name}: {median_spread(of, 2)}x{best}")
 
 
+def threads_text(cell):
+    neighbours = f" beside {cell['busy']} busy" if cell.get("busy") else ""
+    return ("auto" if cell["threads"] == "auto" else f"{cell['threads']}T") + neighbours
+
+
 def print_cell(rounds):
     """All rounds of one shape, format and number of threads."""
     first = rounds[0]
     loads = [r["load"] for r in rounds]
-    print(f"{first['shape']} {first['format']}, head {first['head']}, {first['threads']}T: {len(rounds)} rounds, "
+    print(f"{first['shape']} {first['format']}, head {first['head']}, {threads_text(first)}: {len(rounds)} rounds, "
           f"load {min(loads):.1f}..{max(loads):.1f}")
     reader = [gb for r in rounds for gb in r["reader"]]
     dots = [r["dots"] for r in rounds if r["dots"]]
@@ -106,6 +120,9 @@ def print_cell(rounds):
             if speeds(kept, name, what):
                 print(line_of(kept, name, what))
         print_ratios(kept, what)
+    if first["threads"] == "auto":
+        print(f"  {OURS}: threads chosen for decode: "
+              + ", ".join(str(r["found"][OURS]["threads"]) for r in rounds))
     for name, found in first["found"].items():
         version = f"; {found['version']}" if "version" in found else ""
         print(f"  {name}: {found['bytes'] / 1e6:.1f} MB per token{version}")
@@ -113,7 +130,7 @@ def print_cell(rounds):
 
 def summary_row(rounds, name):
     first, row = rounds[0], []
-    row.append(f"{first['shape']} {first['format']} {first['threads']}T{name.removeprefix(OURS)}")
+    row.append(f"{first['shape']} {first['format']} {threads_text(first)}{name.removeprefix(OURS)}")
     for what in "decode", "prefill":
         kept, _ = select(rounds, what)
         peer = best_peer(kept, what) if kept else None
@@ -134,8 +151,8 @@ def print_summary(cells):
 
 
 def cells_of(rounds):
-    """Rounds by shape, format and threads, in the order in which they came."""
+    """Rounds by shape, format, threads and neighbours, in the order in which they came."""
     out = {}
     for r in rounds:
-        out.setdefault((r["shape"], r["format"], r["threads"]), []).append(r)
+        out.setdefault((r["shape"], r["format"], r["threads"], r.get("busy", 0)), []).append(r)
     return list(out.values())

@@ -4,8 +4,11 @@ contestants, keeps rounds, and says what is wrong with its options. No figure is
 import json
 import os
 import pathlib
+import signal
 import struct
+import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "bench")]
@@ -16,7 +19,9 @@ try:
     import numpy as np
 except ImportError:
     skip("no numpy (python3-numpy)")
+import bench as harness  # noqa: E402
 import make_models  # noqa: E402
+import roofline  # noqa: E402
 from shapes import SHAPES, peer_shape  # noqa: E402
 
 TINY = SHAPES["tiny"]
@@ -180,12 +185,112 @@ def rounds_are_measured_and_kept():
                  "--peer-llama-bench", f"one={peer}", "--peer-llama-bench", f"two={peer} -rtr 1",
                  "--peer-llama2c", run_c, "--log", log).stdout.decode()
     for wanted in ("tiny f32, head f32, 1T: 2 rounds", "snlpc seq / one:", "snlpc seq / two:", "snlpc seq / run:",
-                   "snlpc n1 K1 / snlpc seq:", "snlpc seq --huge-pages / snlpc seq:", "1T --huge-pages |", "barriers per token", "of limit", "abc (7)", "reader of"):
+                   "snlpc n1 K1 / snlpc seq:", "snlpc seq --huge-pages / snlpc seq:", "1T --huge-pages |",
+                   "barriers per token", ", waiting there ", "of limit", "abc (7)", "reader of"):
         check(wanted in text, f"no {wanted!r} in:\n{text}")
     rounds = [json.loads(line) for line in log.read_text().splitlines()]
     check(len(rounds) == 2 and rounds[0]["found"]["one"]["decode"] == 50.25, f"rounds {rounds}")
     again = run([sys.executable, BENCH, "--report", log]).stdout.decode()
     check(again.strip() == text.strip(), f"--report says something else:\n{again}\n{text}")
+
+
+def programs_choose_their_threads():
+    log = SCRATCH / "auto.jsonl"
+    text = bench("--shape", "tiny", "--format", "f32", "--threads", "1,auto", "--rounds", "1", "--busy", "1",
+                 "--peer-llama-bench", llama_bench(), "--log", log).stdout.decode()
+    for wanted in ("tiny f32, head f32, 1T beside 1 busy: ", "tiny f32, head f32, auto beside 1 busy: ",
+                   "snlpc seq -t 1 / snlpc seq:", "snlpc seq: threads chosen for decode: "):
+        check(wanted in text, f"no {wanted!r} in:\n{text}")
+    one, auto = [json.loads(line) for line in log.read_text().splitlines()]
+    check((one["threads"], auto["threads"], auto["busy"]) == (1, "auto", 1), f"rounds {one}, {auto}")
+    check("snlpc seq -t 1" in auto["found"] and "snlpc seq -t 1" not in one["found"], f"contestants {auto['found']}")
+    check(auto["found"]["snlpc seq -t 1"]["threads"] == 1, f"{auto['found']}")
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def busy_neighbours_end():
+    """With the block, however it is left; and with the harness, even when that is killed."""
+    with harness.busy(2) as neighbours:
+        check([n.poll() for n in neighbours] == [None, None], "they ended by themselves")
+    check(all(n.poll() is not None for n in neighbours), "they outlived the block")
+    try:
+        with harness.busy(1) as neighbours:
+            raise KeyError
+    except KeyError:
+        check(neighbours[0].poll() is not None, "it outlived an exception")
+    code = ("import sys, time, bench\nwith bench.busy(1) as n:\n"
+            "    print(n[0].pid, flush=True)\n    time.sleep(600)")
+    owner = subprocess.Popen([sys.executable, "-B", "-c", code], cwd=BENCH.parent, stdout=subprocess.PIPE)
+    pid = int(owner.stdout.readline())
+    check(is_alive(pid), "no neighbour")
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    for _ in range(600):
+        if not is_alive(pid):
+            return
+        time.sleep(0.1)
+    check(False, f"neighbour {pid} outlived the harness")
+
+
+# ---- roofline.py ---------------------------------------------------------------------------------------
+
+def stage(ops, rows, us, nbytes, flops, attention=0, dot="f32"):
+    return {"ops": ops, "rows": rows, "us": us, "waiting_us": us / 10, "weight_bytes": nbytes, "cache_bytes": 0,
+            "flops": flops, "attention_flops": attention, "dot": dot}
+
+
+def limits_are_the_larger_of_bytes_and_products():
+    samples = [{"read": read, "f32": 100.0, "bf16": None, "int8": 400.0} for read in (8.0, 12.0)]
+    limits = roofline.Limits(samples, "DRAM")
+    for one, wanted in ((stage("", 1, 1, 50000, 400000, 0, "int8"), (5, "DRAM")),
+                        (stage("", 1, 1, 50000, 4000000, 0, "int8"), (10, "int8")),
+                        (stage("", 1, 1, 0, 600000, 200000, "int8"), (3, "f32")),
+                        (stage("", 1, 1, 0, 600000, 0, "bf16"), (6, "bf16"))):
+        found = limits.microseconds(one)
+        check(abs(found[0] - wanted[0]) < 1e-9 and found[1] == wanted[1], f"{one}: {found}, wanted {wanted}")
+    rows = roofline.rows_of([stage("a", 8, 10, 10000, 0), stage("b", 8, 5, 0, 0), stage("a", 8, 20, 20000, 0),
+                             stage("a", 1, 40, 40000, 0)], limits, 4)
+    check([(r["ops"], r["count"], r["us"], round(r["limit"], 6), r["by"]) for r in rows] ==
+          [("a", 8, 120, 12, "DRAM"), ("b", 4, 20, 0, ""), ("last token alone", 1, 40, 4, "DRAM"),
+           ("all", 13, 180, 16, "")], f"{rows}")
+
+
+def roof(*options, code=0):
+    program = BENCH.parent / "roofline.py"
+    return run([sys.executable, program, "--snlpc", SNLPC, "--limits", LIMITS, "--work", WORK, *options], code=code)
+
+
+def stages_stand_beside_their_limits():
+    page = SCRATCH / "page.md"
+    page.write_text("before\n<!-- tiny q8_0 -->\nold\n<!-- end -->\nbetween\n<!-- tiny f32 -->\n<!-- end -->\nafter\n")
+    said = roof("--shape", "tiny", "--format", "q8_0", "--rounds", "1", "--update", page).stdout.decode()
+    for wanted in ("## tiny q8_0", "**decode at position 63**, 2 threads: ", "**prefill of 64 tokens in blocks of ",
+                   ", linear 320x64 q8_0 | 1 | ", "| last token alone | ", "| all | ", "Reader "):
+        check(wanted in said, f"no {wanted!r} in:\n{said}")
+    text = page.read_text()
+    check("old" not in text and said.split("\n", 2)[2].strip() in text, text)
+    check(text.startswith("before\n<!-- tiny q8_0 -->\n**decode") and text.endswith(
+        "<!-- end -->\nbetween\n<!-- tiny f32 -->\n<!-- end -->\nafter\n"), text)
+    plan = roof("--shape", "tiny", "--format", "f32", "--rounds", "1", "--threads", "1", "--plan", "n1 K1",
+                "--cold").stdout.decode()
+    check("## tiny f32 n1 K1" in plan and "1 thread, cold: " in plan and "(DRAM)" in plan, plan)
+    for options, wanted in (
+            (("--shape", "7B"), "--shape: found '7B', wanted some of tiny"),
+            (("--format", "q9"), "--format: found 'q9', wanted some of f32"),
+            (("--threads", "0"), "--threads: found 0, wanted 1 or more"),
+            (("--pos", "-1"), "--pos: found -1, wanted 0 or more"),
+            (("--rounds", "0"), "--rounds: found 0, wanted 1 or more"),
+            (("--update", "/none"), "--update: found no file /none"),
+            (("--shape", "tiny", "--format", "bf16", "--rounds", "1", "--update", page),
+             "found no place for tiny bf16")):
+        said = roof(*options, code=1).stderr.decode()
+        check(said.startswith("roofline.py: ") and wanted in said, f"{options}: {said}")
 
 
 def nanochat_folders_compile():
@@ -207,7 +312,9 @@ def mistakes_are_named():
     for options, wanted in (
             (("--shape", "7B"), "--shape: found '7B', wanted some of tiny, 260K"),
             (("--format", "q9"), "--format: found 'q9', wanted some of f32, bf16"),
-            (("--threads", "0"), "--threads: found '0', wanted numbers"),
+            (("--threads", "0"), "--threads: found '0', wanted numbers of 1 or more or auto"),
+            (("--threads", "auto,some"), "--threads: found 'auto,some', wanted numbers"),
+            (("--busy", "-1"), "--busy: found -1, wanted 0 or more"),
             (("--rounds", "0"), "--rounds: found 0, wanted 1 or more"),
             (("--snlpc", "/none"), "--snlpc: found /none, wanted the compiler"),
             (("--limits", "/none"), "--limits: found no program /none"),
@@ -230,4 +337,6 @@ def limits_say_a_number():
 
 main([*((f"{kind}.gguf carries the folder", gguf_carries_the_folder, kind) for kind in ("f32", "bf16", "q8_0", "q4_0")),
       head_of_q4_0_is_q8_0, llama2c_carries_the_folder, shapes_count_what_is_asked, nanochat_folders_compile,
-      rounds_are_measured_and_kept, blocks_that_peers_lack_are_named, mistakes_are_named, limits_say_a_number])
+      rounds_are_measured_and_kept, programs_choose_their_threads, busy_neighbours_end,
+      limits_are_the_larger_of_bytes_and_products, stages_stand_beside_their_limits,
+      blocks_that_peers_lack_are_named, mistakes_are_named, limits_say_a_number])
