@@ -59,6 +59,8 @@ LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
 LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes);
 LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align);
 void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr);
+/* Asks for the line at ptr, soon to be read or written. */
+void snl_prefetch(SnlGen *g, LLVMValueRef ptr, bool write);
 /* Tells the thread sanitizer (nobody else) of an access that it does not see by itself: vectors of
  * more than 16 bytes, which snl_load and snl_store report, and masked ones. */
 void snl_note_access(SnlGen *g, LLVMValueRef ptr, LLVMValueRef nbytes, bool write);
@@ -171,9 +173,30 @@ typedef struct SnlOpGen {
     SnlPlace *ins;       /* all operands (== in when few) */
     int pos;             /* parameter that the index operand is; -1: none */
     SnlAddress scratch;  /* this op's private scratch */
+    struct SnlFinish *finish; /* linear: what becomes of its sums before they are stored */
     const SnlPayload *payload;
     const int64_t *state_offset; /* by state id */
 } SnlOpGen;
+
+/* An elementwise op applied to the result of the op before it while that is in registers, operand
+ * `given` of it; `next` to its own. */
+typedef struct SnlFinish {
+    SnlOpGen op;
+    size_t given;
+    struct SnlFinish *next;
+} SnlFinish;
+
+/* What names it among kernels; the memory it reads: its other operands, coefficients, weight; in out
+ * there is room for SNL_MAX_FINISH. */
+enum { SNL_MAX_FINISH = 6 };
+char *snl_finish_name(const SnlFinish *f);
+unsigned snl_finish_addresses(const SnlFinish *f, SnlAddress *out);
+/* Asks for what the op reads there. */
+void snl_finish_prefetch(const SnlFinish *f, const LLVMValueRef *at, LLVMValueRef row,
+                         LLVMValueRef c);
+/* The op's result at row `row` for the 16 columns from c, whose operand is x; `at`: those addresses. */
+LLVMValueRef snl_finish_value(const SnlFinish *f, const LLVMValueRef *at, LLVMValueRef x,
+                              LLVMValueRef row, LLVMValueRef c);
 
 /* Address of a weight in the payload, of a state in the state memory. */
 SnlAddress snl_weight_at(const SnlOpGen *o, const SnlWeight *w);

@@ -18,11 +18,13 @@ typedef struct Eltwise {
     int64_t head_width; /* mul by one number per head: its width; 0: elementwise */
     LLVMValueRef in[MAX_OPERANDS], coef_ptr[MAX_OPERANDS], out; /* rows at hand */
     LLVMValueRef weight;                                        /* scale */
+    LLVMValueRef given[MAX_OPERANDS];                           /* operands in registers */
 } Eltwise;
 
 static LLVMValueRef operand(const Eltwise *e, size_t i, LLVMValueRef c, int lanes)
 {
     SnlGen *g = e->o->g;
+    if (e->given[i]) return e->given[i];
     return snl_load(g, snl_offset(g, e->in[i], c, 4), lanes);
 }
 
@@ -211,6 +213,16 @@ static void emit_part(Eltwise *e, size_t member, SnlPlace out, SnlRange r)
     snl_call_kernel(o, f, at, 2 * n + 2, r);
 }
 
+static void read_coefficients(Eltwise *e)
+{
+    const SnlOp *op = e->o->op;
+    for (size_t i = 0; i < e->n; i++) {
+        const SnlAttrValue *c = op->code == SNL_OP_LINCOMB ? coefficient(op, e->first + i) : NULL;
+        e->coef_is_param[i] = c && c->kind == SNL_ATTR_WEIGHT;
+        e->coef[i] = !c || e->coef_is_param[i] ? 1.0 : c->kind == SNL_ATTR_INT ? (double)c->i : c->r;
+    }
+}
+
 void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r)
 {
     const SnlOp *op = o->op;
@@ -219,17 +231,70 @@ void snl_kernel_eltwise(const SnlOpGen *o, size_t member, SnlRange r)
     for (size_t first = 0; first < total; first += MAX_OPERANDS) {
         Eltwise e = {.o = o, .first = first, .accumulate = first > 0};
         e.n = total - first < MAX_OPERANDS ? total - first : MAX_OPERANDS;
-        for (size_t i = 0; i < e.n; i++) {
-            const SnlAttrValue *c = op->code == SNL_OP_LINCOMB ? coefficient(op, first + i) : NULL;
-            e.coef_is_param[i] = c && c->kind == SNL_ATTR_WEIGHT;
-            e.coef[i] = !c || e.coef_is_param[i]  ? 1.0
-                        : c->kind == SNL_ATTR_INT ? (double)c->i
-                                                  : c->r;
-        }
+        read_coefficients(&e);
         if (op->code == SNL_OP_MUL && snl_type_width(snl_in(op, 1)->type) != width)
             e.head_width = width / snl_type_width(snl_in(op, 1)->type);
         emit_part(&e, member, o->out, r);
     }
+}
+
+/* ---- finishing what is in registers ---------------------------------------------------------- */
+
+static Eltwise finishing(const SnlFinish *f)
+{
+    Eltwise e = {.o = &f->op, .n = f->op.op->n_in};
+    SNL_ASSERT(e.n <= MAX_OPERANDS);
+    read_coefficients(&e);
+    return e;
+}
+
+char *snl_finish_name(const SnlFinish *f)
+{
+    Eltwise e = finishing(f);
+    return snl_arena_printf(f->op.g->arena, ".%s.%zu",
+                            eltwise_name(&e, f->op.ins, f->op.out, SNL_LANES), f->given);
+}
+
+unsigned snl_finish_addresses(const SnlFinish *f, SnlAddress *out)
+{
+    Eltwise e = finishing(f);
+    unsigned n = 0;
+    for (size_t i = 0; i < e.n; i++) {
+        if (i != f->given) out[n++] = f->op.ins[i].base;
+        if (e.coef_is_param[i]) out[n++] = snl_weight_at(&f->op, coefficient(f->op.op, i)->weight);
+    }
+    if (f->op.op->code == SNL_OP_SCALE) out[n++] = snl_member_weight_at(&f->op, 0);
+    SNL_ASSERT(n <= SNL_MAX_FINISH);
+    return n;
+}
+
+void snl_finish_prefetch(const SnlFinish *f, const LLVMValueRef *at, LLVMValueRef row,
+                         LLVMValueRef c)
+{
+    SnlGen *g = f->op.g;
+    Eltwise e = finishing(f);
+    for (size_t i = 0; i < e.n; i++) {
+        if (i != f->given)
+            snl_prefetch(
+                g, snl_offset(g, snl_offset(g, *at++, row, f->op.ins[i].stride * 4), c, 4), false);
+        if (e.coef_is_param[i]) at++;
+    }
+}
+
+LLVMValueRef snl_finish_value(const SnlFinish *f, const LLVMValueRef *at, LLVMValueRef x,
+                              LLVMValueRef row, LLVMValueRef c)
+{
+    SnlGen *g = f->op.g;
+    Eltwise e = finishing(f);
+    for (size_t i = 0; i < e.n; i++) {
+        if (i == f->given)
+            e.given[i] = x;
+        else
+            e.in[i] = snl_offset(g, *at++, row, f->op.ins[i].stride * 4);
+        if (e.coef_is_param[i]) e.coef_ptr[i] = *at++;
+    }
+    if (f->op.op->code == SNL_OP_SCALE) e.weight = *at;
+    return value(&e, c, SNL_LANES);
 }
 
 /* ---- mix: out[r, c] = sum_s m[r, s] x[s, c] -------------------------------------------------- */

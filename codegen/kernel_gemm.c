@@ -100,9 +100,57 @@ static void gemm_line(const SnlLinear *l, const SnlTile *t, LLVMValueRef k, int 
         }
 }
 
+static LLVMValueRef first_column(const SnlLinear *l, const SnlTile *t, int p)
+{
+    SnlGen *g = l->g;
+    return snl_mul(g, snl_add(g, t->first_panel, snl_i64(g, p)), snl_i64(g, SNL_PANEL_ROWS));
+}
+static LLVMValueRef row_number(const SnlLinear *l, const SnlTile *t, int r)
+{
+    SnlGen *g = l->g;
+    return snl_add(g, snl_add(g, l->r0, t->row), snl_i64(g, r));
+}
+
+/* Asks early for what storing the tile will touch: rows far apart, which no prefetcher foresees. */
+static void prefetch_results(const SnlLinear *l, const SnlTile *t)
+{
+    SnlGen *g = l->g;
+    SnlAddress at[SNL_MAX_FINISH];
+    for (int r = 0; r < t->tokens; r++)
+        for (int p = 0; p < t->panels; p++) {
+            LLVMValueRef c = first_column(l, t, p);
+            const LLVMValueRef *others = l->others;
+            for (const SnlFinish *f = l->finish; f; f = f->next) {
+                snl_finish_prefetch(f, others, row_number(l, t, r), c);
+                others += snl_finish_addresses(f, at);
+            }
+            snl_prefetch(g, snl_offset(g, snl_offset_const(g, t->y, r * l->y_stride * 4), c, 4),
+                         true);
+        }
+}
+
+void snl_gemm_store(const SnlLinear *l, const SnlTile *t, int r, int p, LLVMValueRef sum)
+{
+    SnlGen *g = l->g;
+    LLVMValueRef c = first_column(l, t, p), row = row_number(l, t, r);
+    const LLVMValueRef *others = l->others;
+    SnlAddress at[SNL_MAX_FINISH];
+    if (l->finish) sum = snl_linear_biased(l, sum, c);
+    for (const SnlFinish *f = l->finish; f; f = f->next) {
+        sum = snl_finish_value(f, others, sum, row, c);
+        others += snl_finish_addresses(f, at);
+    }
+    LLVMValueRef y = snl_offset_const(g, t->y, r * l->y_stride * 4);
+    if (l->finish)
+        snl_store(g, sum, snl_offset(g, y, c, 4));
+    else
+        snl_linear_store(l, sum, y, c);
+}
+
 static void gemm_tile(const SnlLinear *l, const SnlTile *t)
 {
     SnlGen *g = l->g;
+    prefetch_results(l, t);
     if (snl_dtype_is_blocked(l->dtype)) {
         snl_blocks_gemm_tile(l, t);
         return;
@@ -119,12 +167,7 @@ static void gemm_tile(const SnlLinear *l, const SnlTile *t)
     for (unsigned i = 0; i < n; i++) acc[i] = k.carried[i];
     if (l->inputs % l->group != 0) gemm_line(l, t, snl_i64(g, l->inputs / l->group), 1, acc);
     for (int r = 0; r < t->tokens; r++)
-        for (int p = 0; p < t->panels; p++) {
-            LLVMValueRef y = snl_offset_const(g, t->y, r * l->y_stride * 4);
-            LLVMValueRef panel = snl_add(g, t->first_panel, snl_i64(g, p));
-            snl_linear_store(l, acc[r * t->panels + p], y,
-                             snl_mul(g, panel, snl_i64(g, SNL_PANEL_ROWS)));
-        }
+        for (int p = 0; p < t->panels; p++) snl_gemm_store(l, t, r, p, acc[r * t->panels + p]);
 }
 
 /* Token rows [from, to) in tiles of `tokens`. */
@@ -135,6 +178,7 @@ static void gemm_tokens(const SnlLinear *l, SnlTile t, int tokens, LLVMValueRef 
     SnlLoop r;
     snl_loop_begin(g, &r, from, to, tokens, 0, NULL);
     t.tokens = tokens;
+    t.row = r.i;
     t.x = snl_offset(g, l->x, r.i, l->x_stride * 4);
     t.y = snl_offset(g, l->y, r.i, l->y_stride * 4);
     gemm_tile(l, &t);
@@ -148,8 +192,12 @@ static void gemm_panels(const SnlLinear *l, int panels, LLVMValueRef from, LLVMV
     SnlLoop p;
     snl_loop_begin(g, &p, from, to, panels, 0, NULL);
     SnlTile t = {.panels = panels, .first_panel = p.i};
-    for (int i = 0; i < panels; i++)
+    for (int i = 0; i < panels; i++) {
         t.panel[i] = snl_linear_panel(l, snl_add(g, p.i, snl_i64(g, i)));
+        if (!l->unpacked) continue;
+        t.bytes[i] = snl_offset_const(g, l->unpacked, i * snl_unpacked_panel_bytes(l->inputs));
+        snl_blocks_unpack(l, t.panel[i], t.bytes[i]);
+    }
     /* Blocks need an integer accumulator beside each float one. */
     bool blocks = snl_dtype_is_blocked(l->dtype);
     const int sizes[] = {blocks ? g->tile_tokens / 2 : g->tile_tokens, blocks ? 2 : 4, 1};

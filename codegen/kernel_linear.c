@@ -76,6 +76,13 @@ static void note_masked(const SnlLinear *l, LLVMValueRef y, LLVMValueRef first)
     snl_note_access(g, snl_offset(g, y, from, 4), snl_mul(g, n, snl_i64(g, 4)), true);
 }
 
+LLVMValueRef snl_linear_biased(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef first)
+{
+    SnlGen *g = l->g;
+    if (!l->bias) return sum;
+    return snl_fadd(g, sum, snl_load(g, snl_offset(g, l->b, first, 4), SNL_LANES));
+}
+
 void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first)
 {
     SnlGen *g = l->g;
@@ -83,7 +90,7 @@ void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVM
     LLVMValueRef align = LLVMConstInt(g->i32, 4, 0);
     LLVMValueRef ptr = snl_offset(g, y, first, 4);
     LLVMValueRef mask = l->edges ? lane_mask(l, first) : NULL;
-    if (l->bias) sum = snl_fadd(g, sum, snl_load(g, snl_offset(g, l->b, first, 4), SNL_LANES));
+    sum = snl_linear_biased(l, sum, first);
     if (l->accumulate) {
         LLVMValueRef args[] = {ptr, align, mask, LLVMConstNull(vec)};
         LLVMValueRef old =
@@ -155,12 +162,51 @@ static void gemv(const SnlLinear *l)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+static bool unpacks(const SnlOpGen *o)
+{
+    return !o->decode && snl_linear_unpacks(o->op, o->tokens);
+}
+
+/* Weight, x, y, bias, then room for unpacked panels, then what the ops read that finish the sums. */
+static unsigned linear_addresses(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
+                                 SnlAddress *at)
+{
+    unsigned n = 0;
+    at[n++] = snl_weight_at(o, snl_op_weight(o->op, member));
+    at[n++] = x.base;
+    at[n++] = y.base;
+    at[n++] = o->op->sym[1].n > 0 ? snl_weight_at(o, o->op->sym[1].weight[member])
+                                  : (SnlAddress){SNL_IN_NULL, 0};
+    if (unpacks(o)) at[n++] = o->scratch;
+    for (const SnlFinish *f = o->finish; f; f = f->next) {
+        SNL_ASSERT(n + SNL_MAX_FINISH <= SNL_MAX_CALL_POINTERS);
+        n += snl_finish_addresses(f, at + n);
+    }
+    return n;
+}
+
+/* The kernel's parameters: those addresses, n_ptr of them, and c0, c1, r0, r1. */
+static void read_params(SnlLinear *l, const SnlOpGen *o, unsigned n_ptr, LLVMValueRef *others)
+{
+    SnlGen *g = l->g;
+    unsigned first = unpacks(o) ? 5 : 4;
+    l->w = snl_param(g, 0), l->b = snl_param(g, 3);
+    l->c0 = snl_param(g, n_ptr), l->c1 = snl_param(g, n_ptr + 1), l->r0 = snl_param(g, n_ptr + 2);
+    l->x = snl_offset(g, snl_param(g, 1), l->r0, l->x_stride * 4);
+    l->y = snl_offset(g, snl_param(g, 2), l->r0, l->y_stride * 4);
+    l->n = snl_sub(g, snl_param(g, n_ptr + 3), l->r0);
+    if (unpacks(o)) l->unpacked = snl_param(g, 4);
+    for (unsigned i = first; i < n_ptr; i++) others[i - first] = snl_param(g, i);
+    l->finish = o->finish;
+    l->others = others;
+}
+
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
                        bool accumulate)
 {
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, member);
-    bool bias = o->op->sym[1].n > 0, pairs = snl_gemm_takes_pairs(o);
+    bool bias = o->op->sym[1].n > 0, pairs = snl_gemm_takes_pairs(o), unpack = unpacks(o);
     if (pairs) x = snl_gemm_pairs(o, x, r);
     SnlLinear l = {.g = g,
                    .dtype = w->type->dtype,
@@ -179,28 +225,29 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
     const char *form = o->decode
                            ? "decode"
                            : snl_arena_printf(g->arena, "prefill.%lld.%lld%s", (long long)x.stride,
-                                              (long long)y.stride, pairs ? ".pairs" : "");
+                                              (long long)y.stride,
+                                              pairs ? ".pairs" : unpack ? ".unpack" : "");
     char *name =
         snl_arena_printf(g->arena, "linear.%s.%lldx%lld.%s%s%s%s", snl_dtype_info[l.dtype].text,
                          (long long)l.rows, (long long)l.inputs, form, bias ? ".bias" : "",
                          accumulate ? ".acc" : "", l.edges ? ".edges" : "");
+    for (const SnlFinish *i = o->finish; i; i = i->next)
+        name = snl_arena_printf(g->arena, "%s%s", name, snl_finish_name(i));
+    SNL_ASSERT(!o->finish || !l.edges);
+    SnlAddress at[SNL_MAX_CALL_POINTERS];
+    unsigned n_ptr = linear_addresses(o, member, x, y, at);
     bool fresh;
-    LLVMValueRef f = snl_kernel_begin(g, name, 4, 4, &fresh);
+    LLVMValueRef f = snl_kernel_begin(g, name, n_ptr, 4, &fresh);
     if (fresh) {
-        LLVMValueRef r0 = snl_param(g, 6);
-        l.w = snl_param(g, 0), l.b = snl_param(g, 3);
-        l.x = snl_offset(g, snl_param(g, 1), r0, x.stride * 4);
-        l.y = snl_offset(g, snl_param(g, 2), r0, y.stride * 4);
-        l.c0 = snl_param(g, 4), l.c1 = snl_param(g, 5), l.n = snl_sub(g, snl_param(g, 7), r0);
+        LLVMValueRef others[SNL_MAX_CALL_POINTERS];
+        read_params(&l, o, n_ptr, others);
         if (o->decode)
             gemv(&l);
         else
             snl_linear_gemm(&l);
         snl_kernel_end(g);
     }
-    SnlAddress at[] = {snl_weight_at(o, w), x.base, y.base, {0}};
-    if (bias) at[3] = snl_weight_at(o, o->op->sym[1].weight[member]);
-    snl_call_kernel(o, f, at, 4, r);
+    snl_call_kernel(o, f, at, n_ptr, r);
 }
 
 /* ---- embed ----------------------------------------------------------------------------------- */

@@ -16,20 +16,26 @@ typedef struct SnlLinear {
     int64_t x_stride, y_stride; /* 4-byte words from one token row to the next */
     bool bias, accumulate, edges;
     bool pairs; /* rows of x are bf16 (snl_gemm_pairs) */
-    LLVMValueRef w, x, y, b, c0, c1, n;
+    LLVMValueRef unpacked; /* room for the bytes of a group of q4_0 panels; null: not unpacked */
+    const SnlFinish *finish;    /* what becomes of the sums */
+    const LLVMValueRef *others; /* the memory that those ops read (snl_finish_addresses), op by op */
+    LLVMValueRef w, x, y, b, c0, c1, r0, n;
 } SnlLinear;
 
 /* A register tile of the prefill kernels. */
 typedef struct SnlTile {
     int tokens, panels;
-    LLVMValueRef x, y; /* first token's rows */
+    LLVMValueRef row, x, y; /* first token: its number from r0 on, its rows */
     LLVMValueRef first_panel;
     LLVMValueRef panel[SNL_MAX_TILE_PANELS];
+    LLVMValueRef bytes[SNL_MAX_TILE_PANELS]; /* where the panel lies unpacked; null: it does not */
 } SnlTile;
 
 /* Where a panel of the weight begins. */
 LLVMValueRef snl_linear_panel(const SnlLinear *l, LLVMValueRef panel);
 
+/* Sums of the 16 rows from `first` with their biases. */
+LLVMValueRef snl_linear_biased(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef first);
 /* Stores the 16 results of the panel whose first row is `first` into the token row at y: adds bias
  * and what is there already where the kernel does, and leaves lanes outside [c0, c1) alone. */
 void snl_linear_store(const SnlLinear *l, LLVMValueRef sum, LLVMValueRef y, LLVMValueRef first);
@@ -40,6 +46,8 @@ void snl_linear_line(const SnlLinear *l, LLVMValueRef line_ptr, LLVMValueRef *la
 LLVMValueRef snl_linear_input(const SnlLinear *l, LLVMValueRef row, LLVMValueRef k, int64_t extra);
 
 /* codegen/kernel_gemm.c: many tokens. */
+/* Finishes and stores what the tile has summed for token r and panel p. */
+void snl_gemm_store(const SnlLinear *l, const SnlTile *t, int r, int p, LLVMValueRef sum);
 void snl_linear_gemm(const SnlLinear *l);
 /* Can the target multiply pairs, and does this call of many tokens want it? */
 bool snl_gemm_takes_pairs(const SnlOpGen *o);
@@ -80,6 +88,8 @@ LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LL
                               LLVMValueRef acc);
 
 /* codegen/kernel_gemm_blocks.c */
+/* Unpacks a q4_0 panel to bytes at `to`: 8 lines for each block, as q8_0 has them. */
+void snl_blocks_unpack(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef to);
 void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t);
 
 #endif

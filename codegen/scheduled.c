@@ -12,6 +12,7 @@ typedef struct Check {
     SnlDiag *diag;
     int64_t tokens, shared_bytes, private_bytes;
     int64_t stage; /* of the op before */
+    const bool *registers; /* by value id: the result can stay there */
 } Check;
 
 static SnlStatus fail(const Check *c, const SnlOp *op, const char *what)
@@ -37,6 +38,10 @@ static SnlStatus check_place(const Check *c, const SnlOp *op, const SnlPlacement
     if (scratch > 0 && !lies_in(op, "scratch", scratch, c->private_bytes))
         return fail(c, op, "no place for its scratch");
     if (op->n_out == 0) return SNL_OK;
+    if (snl_op_in_registers(op))
+        return c->registers[op->out[0]->id]
+                   ? SNL_OK
+                   : fail(c, op, "a result in registers that nobody can take from there");
     bool private = p->split == SNL_SPLIT_ALL;
     if (snl_op_is_result(op)) return private ? fail(c, op, "a result in private memory") : SNL_OK;
     int64_t nbytes = snl_row_words(op->out[0]->type) * c->tokens * 4;
@@ -121,6 +126,17 @@ static SnlStatus check_op(Check *c, const SnlOp *op)
     return check_place(c, op, &p);
 }
 
+static SnlStatus check_ops(Check *c)
+{
+    SnlArena *arena = snl_arena_create();
+    SnlStatus status = SNL_OK;
+    c->registers = snl_find_registers(arena, c->func, true);
+    for (const SnlOp *op = c->func->first; op != c->func->last && status == SNL_OK; op = op->next)
+        status = check_op(c, op);
+    snl_arena_destroy(arena);
+    return status;
+}
+
 SnlStatus snl_check_scheduled(const SnlFunc *func, SnlDiag *diag)
 {
     const SnlAttrs *attrs = &func->attrs;
@@ -134,7 +150,7 @@ SnlStatus snl_check_scheduled(const SnlFunc *func, SnlDiag *diag)
             diag, SNL_E_STRUCTURE, func->loc,
             "code generation: '@%s' is not planned: run shapes, schedule and plan-memory",
             func->name);
-    for (const SnlOp *op = func->first; op != func->last; op = op->next) SNL_TRY(check_op(&c, op));
+    SNL_TRY(check_ops(&c));
     for (size_t i = 0; i < func->last->n_in; i++) {
         const SnlOp *def = snl_in(func->last, i)->def;
         bool again = false;

@@ -175,9 +175,56 @@ static void emit_pieces(Step *s, SnlOpGen *o, size_t m, SnlPlace x, SnlPlace y, 
     }
 }
 
+/* Fills in what there is to know of one op; results in registers have no place. */
+static void describe_op(Step *s, const SnlOp *op, SnlOpGen *o)
+{
+    SnlGen *g = s->g;
+    *o = (SnlOpGen){.g = g,
+                    .calls = &s->calls,
+                    .op = op,
+                    .decode = s->decode,
+                    .tokens = s->tokens,
+                    .pos = -1,
+                    .payload = s->payload,
+                    .state_offset = s->state_offset};
+    bool scheduled = snl_placement_read(op, &o->p);
+    SNL_ASSERT(scheduled);
+    o->ins = op->n_in <= 8 ? o->in : SNL_NEW_ARRAY(g->arena, SnlPlace, op->n_in);
+    for (size_t i = 0; i < op->n_in; i++) {
+        const SnlValue *v = snl_in(op, i);
+        if (v->type->dtype == SNL_INDEX)
+            o->pos = param_index(s, v);
+        else if (!v->def || !snl_op_in_registers(v->def))
+            o->ins[i] = place_of(s, v);
+    }
+    if (op->n_out && !snl_op_in_registers(op)) o->out = place_of(s, op->out[0]);
+    const SnlAttrValue *scratch = snl_attr_find(&op->attrs, "scratch");
+    if (scratch) o->scratch = (SnlAddress){SNL_IN_PRIVATE, scratch->i};
+}
+
+/* The ops that take the result from registers, one after the other; null: none. */
+static SnlFinish *finish_of(Step *s, const SnlOp *op)
+{
+    if (!snl_op_in_registers(op)) return NULL;
+    const SnlValue *v = op->out[0];
+    SnlFinish *f = SNL_NEW(s->g->arena, SnlFinish);
+    describe_op(s, v->uses->user, &f->op);
+    while (snl_in(f->op.op, f->given) != v) f->given++;
+    f->next = finish_of(s, f->op.op);
+    return f;
+}
+
+static SnlPlace finished_place(const SnlFinish *f)
+{
+    while (f->next) f = f->next;
+    return f->op.out;
+}
+
 static void emit_linear(Step *s, SnlOpGen *o)
 {
     const SnlOp *op = o->op;
+    o->finish = finish_of(s, op);
+    if (o->finish) o->out = finished_place(o->finish);
     bool reduce = snl_attr_flag(&op->attrs, "reduce");
     int64_t width = snl_type_width(op->out[0]->type);
     const SnlAttrValue *pieces = snl_attr_find(&op->attrs, "pieces");
@@ -375,29 +422,9 @@ static EmitOp *const emitters[SNL_OP_COUNT] = {
 
 static void emit_op(Step *s, const SnlOp *op)
 {
-    SnlGen *g = s->g;
-    SnlOpGen o = {.g = g,
-                  .calls = &s->calls,
-                  .op = op,
-                  .decode = s->decode,
-                  .tokens = s->tokens,
-                  .pos = -1,
-                  .payload = s->payload,
-                  .state_offset = s->state_offset};
-    if (op->code == SNL_OP_RETURN || snl_op_is_view(op)) return;
-    bool scheduled = snl_placement_read(op, &o.p);
-    SNL_ASSERT(scheduled);
-    o.ins = op->n_in <= 8 ? o.in : SNL_NEW_ARRAY(g->arena, SnlPlace, op->n_in);
-    for (size_t i = 0; i < op->n_in; i++) {
-        const SnlValue *v = snl_in(op, i);
-        if (v->type->dtype == SNL_INDEX)
-            o.pos = param_index(s, v);
-        else
-            o.ins[i] = place_of(s, v);
-    }
-    if (op->n_out) o.out = place_of(s, op->out[0]);
-    const SnlAttrValue *scratch = snl_attr_find(&op->attrs, "scratch");
-    if (scratch) o.scratch = (SnlAddress){SNL_IN_PRIVATE, scratch->i};
+    if (op->code == SNL_OP_RETURN || snl_op_is_view(op) || snl_op_takes_registers(op)) return;
+    SnlOpGen o;
+    describe_op(s, op, &o);
     emitters[op->code](s, &o);
 }
 

@@ -95,6 +95,14 @@ void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr)
     LLVMSetAlignment(LLVMBuildStore(g->b, value, ptr), 4);
 }
 
+void snl_prefetch(SnlGen *g, LLVMValueRef ptr, bool write)
+{
+    enum { MOST_LOCAL = 3, DATA = 1 };
+    LLVMValueRef args[] = {ptr, LLVMConstInt(g->i32, write, 0), LLVMConstInt(g->i32, MOST_LOCAL, 0),
+                           LLVMConstInt(g->i32, DATA, 0)};
+    snl_call_intrinsic(g, "llvm.prefetch", g->ptr, args, 4);
+}
+
 LLVMValueRef snl_add(SnlGen *g, LLVMValueRef a, LLVMValueRef b)
 {
     return LLVMBuildNSWAdd(g->b, a, b, "");

@@ -9,7 +9,8 @@
  * inside one stage threads run at their own pace, so stages are the only order there is. Private
  * memory (split = all, scratch): every thread has its own, so the order of ops counts. First fit,
  * in order of definition. Views and results of the function take no place (nor do logits that are
- * capped in their place: snl_op_is_result).
+ * capped in their place: snl_op_is_result); a linear's result that goes straight into the op that
+ * reads it is marked `registers` instead (passes/registers.c).
  *
  * With `redzone=N` (code built with an address sanitizer) every buffer has its place to itself and
  * N bytes (rounded up to 64) behind it that the step poisons: a store past the end is then seen. */
@@ -34,6 +35,7 @@ typedef struct Planner {
     SnlPassContext *ctx;
     int64_t tokens, redzone;
     int64_t *number; /* of the op that makes a value, by value id */
+    bool *registers; /* by value id: needs no place */
     Region shared, private;
 } Planner;
 
@@ -106,6 +108,10 @@ static SnlStatus plan_op(Planner *p, SnlOp *op, int64_t n)
         SNL_TRY(region_add(p, &p->private, (Buffer){.from = n, .to = n, .nbytes = scratch}, op,
                            "scratch"));
     if (op->n_out == 0 || snl_op_is_view(op) || snl_op_is_result(op)) return SNL_OK;
+    if (p->registers[op->out[0]->id]) {
+        snl_attr_set_flag(p->module, &op->attrs, "registers");
+        return SNL_OK;
+    }
     bool own = place.split == SNL_SPLIT_ALL;
     Buffer b = {.from = own ? n : place.stage,
                 .nbytes = snl_row_words(op->out[0]->type) * p->tokens * 4};
@@ -120,7 +126,8 @@ static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
                  .ctx = ctx,
                  .tokens = snl_attr_int(&func->attrs, "tokens", 1),
                  .redzone = round_up(snl_pass_int(ctx, "redzone")),
-                 .number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1)};
+                 .number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1),
+                 .registers = snl_find_registers(ctx->scratch, func, false)};
     int64_t n = 0;
     for (const SnlOp *op = func->first; op; op = op->next, n++)
         for (size_t i = 0; i < op->n_out; i++) p.number[op->out[i]->id] = n;

@@ -105,6 +105,13 @@ bool snl_linear_takes_pairs(const SnlOp *op)
            snl_op_weight(op, 0)->type->dtype == SNL_BF16;
 }
 
+bool snl_linear_unpacks(const SnlOp *op, int64_t tokens)
+{
+    enum { FEW = 16 };
+    return op->code == SNL_OP_LINEAR && tokens >= FEW && !snl_op_is_tail(op) &&
+           snl_op_weight(op, 0)->type->dtype == SNL_Q4_0;
+}
+
 static int64_t attention_scratch_bytes(const SnlOp *op, int64_t tokens)
 {
     const SnlType *state = op->sym[0].state[0]->type;
@@ -121,6 +128,9 @@ static int64_t attention_scratch_bytes(const SnlOp *op, int64_t tokens)
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
 {
     if (snl_op_attends(op)) return attention_scratch_bytes(op, tokens);
+    if (snl_linear_unpacks(op, tokens))
+        return SNL_UNPACKED_PANELS *
+               snl_unpacked_panel_bytes(snl_type_width(snl_in(op, 0)->type));
     if (tokens == 1 || !snl_linear_takes_pairs(op)) return 0;
     int64_t row = snl_pairs_row_bytes(snl_type_width(snl_in(op, 0)->type)), nbytes;
     return snl_mul_i64(row, tokens, &nbytes) ? nbytes : INT64_MAX;

@@ -21,6 +21,8 @@
  *   rows = tail        only rows [tail_row, T) are wanted
  *   own = cache        attention reads its own rows from the cache too: kv_write has put them there
  *   at = bytes         plan-memory: place of the result in the shared or (split = all) private memory
+ *   registers          plan-memory: the result has no place: the linear hands it in registers to
+ *                      the elementwise op that reads it (passes/registers.c)
  *   scratch = bytes    plan-memory: place of the op's private scratch */
 #ifndef SNL_PASSES_SCHEDULE_H
 #define SNL_PASSES_SCHEDULE_H
@@ -60,7 +62,7 @@ int64_t snl_attention_group(const SnlOp *op);
 int64_t snl_attention_part_count(const SnlOp *op);
 
 /* Private scratch an op needs while it runs, in bytes (attention: a tile of queries, their results
- * so far, a block of scores; linear: its input in pairs), for calls of up to `tokens` rows;
+ * so far, a block of scores; linear: its input in pairs, or unpacked panels), for calls of up to `tokens` rows;
  * INT64_MAX when that is more than a number can say. */
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
 /* Does linear multiply pairs of bf16? Then many rows of its input are laid out as bf16 first, each
@@ -69,6 +71,13 @@ bool snl_linear_takes_pairs(const SnlOp *op);
 static inline int64_t snl_pairs_row_bytes(int64_t width)
 {
     return (width + 31) / 32 * 64;
+}
+/* Does linear of up to `tokens` rows unpack its q4_0 panels to bytes first, a group of panels at a
+ * time? Few rows (a tail is few) do not pay for that. A panel takes snl_unpacked_panel_bytes. */
+bool snl_linear_unpacks(const SnlOp *op, int64_t tokens);
+static inline int64_t snl_unpacked_panel_bytes(int64_t inputs)
+{
+    return snl_block_count(inputs) * SNL_BLOCK * 16;
 }
 /* Token rows whose queries the attention kernel takes through the cache together. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);
@@ -99,8 +108,16 @@ static inline bool snl_op_is_view(const SnlOp *op)
     return op->code == SNL_OP_SLICE || op->code == SNL_OP_MEMBER;
 }
 
+/* passes/registers.c: by value id, the results of a scheduled function that can stay in registers,
+ * where `marked` says so only those that are marked. */
+bool *snl_find_registers(SnlArena *arena, const SnlFunc *func, bool marked);
+/* As plan-memory has marked it: does the op's result stay there, does an operand come from there? */
+bool snl_op_in_registers(const SnlOp *op);
+bool snl_op_takes_registers(const SnlOp *op);
+
 enum {
     SNL_PANEL_GRAIN = 16, /* columns of a panel: what a thread takes at least */
+    SNL_UNPACKED_PANELS = 2, /* panels of a group at most */
     SNL_MAX_BLOCK = 65536 /* most tokens of a call */
 };
 
