@@ -8,8 +8,10 @@
  *
  * Decode shares attention out by kv heads, so threads beyond kv heads x members have nothing to do,
  * and with a long context that is what a token's time goes to. Parts make units of equal size of it;
- * they cost a row in memory for each part, and its merge. So: only where kv heads x members are at
- * most `kv_heads`, and a token may see `context` positions or more.
+ * they cost a row in memory for each part, its merge, and a barrier. So: only where kv heads x members
+ * are at most `kv_heads`, and a token may see `context` positions or more. One by default: two heads
+ * already are work for the two threads that plans and costs are reckoned for, and parts of them only
+ * cost (decode of models with 2 to 4 kv heads: 0.92 times as fast).
  *
  * Exact: parts lie at fixed positions, whatever the number of threads. */
 #include "passes/pass.h"
@@ -95,7 +97,7 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 }
 
 static const SnlPassOption options[] = {
-    {"kv_heads", SNL_OPTION_INT, "4", 0, 65536, "most kv heads x members that are taken apart"},
+    {"kv_heads", SNL_OPTION_INT, "1", 0, 65536, "most kv heads x members that are taken apart"},
     {"context", SNL_OPTION_INT, "2048", 1, INT32_MAX, "fewest positions that a token may see"},
     {"part", SNL_OPTION_INT, "256", 16, INT32_MAX, "positions of a part, a multiple of 16"},
     {NULL, SNL_OPTION_INT, NULL, 0, 0, NULL},

@@ -172,6 +172,14 @@ static void print_verdict(const Printer *p, const SnlStepCost *cost)
             1e9 * model.barrier_seconds, 1e-9 * model.bytes_per_second, model.level);
 }
 
+/* The larger need of the two steps, which take turns in one workspace. */
+static const char *larger(const Printer *p, const SnlGraphSpec *graph, const char *key)
+{
+    int64_t decode = snl_attr_int(&graph->decode->attrs, key, 0);
+    int64_t prefill = snl_attr_int(&graph->prefill->attrs, key, 0);
+    return snl_bytes_text(p->arena, decode > prefill ? decode : prefill);
+}
+
 static void print_mode(const Printer *p, size_t i)
 {
     const SnlGraphSpec *graph = &p->c->graphs[i];
@@ -182,6 +190,8 @@ static void print_mode(const Printer *p, size_t i)
     print_counts(p, i);
     fprintf(p->out, "    caches   %s\n",
             graph->state_bytes ? snl_state_sum_text(p->arena, both, 2) : "none");
+    fprintf(p->out, "    workspace %s, and %s for each thread\n", larger(p, graph, "shared_bytes"),
+            larger(p, graph, "private_bytes"));
     print_step(p, graph, &cost);
     if (p->c->modes.list.at[i].plan.windows.n && p->has_sequential) print_verdict(p, &cost);
 }

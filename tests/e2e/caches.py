@@ -1,12 +1,29 @@
 #!/usr/bin/env python3
 """--kv: what a format of the caches changes (sizes, numbers within a bound) and what it does not: how a
-text is cut into blocks, how many threads there are, what the processor is; kernels on long contexts."""
+text is cut into blocks, how many threads there are, what the processor is; kernels on long contexts.
+
+What must not show is held to a tenth of the error of the format itself, in the mean square, measured in the
+same test as the distance of the logits from those with caches of f32. Why a tenth. Keys and values are sums
+in f32, whose order depends on how a text is cut: they differ by d = 2^-22 of their size in the mean (what the
+splits find with f32 caches: 4e-14 of the square). Such a number is rounded to the nearest step of its format:
+for f16 2^-11 to 2^-10 of the number, for q8_0 max / 127 of its block. Both ways of cutting round it alike,
+unless the boundary between two steps lies between the two sums: for a share s = d / step of the numbers, 2^-11
+for f16, 127 / 3 d = 2^-17 for q8_0 and numbers of a third of their block's largest. (That the scale, an f16
+itself, comes out as another one, for 2^-11 of the blocks and then for up to 127 / 2^12 of their numbers, is as
+much again.) A number rounded otherwise is off by a whole step, where the format's own error is uniform within
+half a step, 1/12 of a step's square in the mean. So the square of the difference is 12 s of the format's own,
+6e-3 for f16 and 2e-4 for q8_0, where a text is cut first; what is off there moves the sums of later layers and
+positions by more than f32's rounding did, which are then rounded otherwise more often. A tenth, s = 1/120, has
+room for that over some layers and heads, and none for keys or values of which one in a hundred is treated in
+another way.
+"""
 import json
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from program import (DATA, EXAMPLE, SCRATCH, SNLPC, SOURCE, check, close, compile_model,  # noqa: E402
+from program import (DATA, EXAMPLE, SCRATCH, SNLPC, SOURCE, Failed, check, close, compile_model,  # noqa: E402
                      levels_here, logits, main, numbers, run)
 
 FORMATS = ["f32", "f16", "q8_0"]
@@ -53,11 +70,23 @@ def formats_change_little():
     return ", ".join(notes)
 
 
+ALIKE = 0.1  # of the format's own error
+
+
+def expect_alike(what, kv, found, wanted, wide):
+    """f32 is held to the largest error, the others to the mean square; `wide`: the logits with f32 caches. The
+    share of the format's own error."""
+    if kv == "f32":
+        return close(what, found, wanted, 1e-5 * max(map(abs, wanted)))
+    error, own = compare(found, wanted), compare(wanted, wide)
+    check(error <= ALIKE * own, f"{what}: error {error:.2g} of the square, that of {kv} itself is {own:.2g}")
+    return error / own
+
+
 def splits_and_threads_do_not_show(model, kv, options):
-    """The rounding is the same however a text is cut, but what is rounded is a sum whose order is not: where
-    it lies between two numbers of a narrow format, the last bit of the sum decides. So f32 is held to the
-    largest error, the others to the mean square, far below the error of the format itself."""
-    program = compile_model(model, f"splits-{kv}", "--kv", kv, "--weights", "f32", *options)
+    words = ["--weights", "f32", *options]
+    program = compile_model(model, f"splits-{kv}", "--kv", kv, *words)
+    wide = numbers(logits(compile_model(model, "splits-wide", "--kv", "f32", *words), IDS[:100]))
     raw = logits(program, IDS[:100], "-t", "1")
     wanted = numbers(raw)
     check(raw == logits(program, IDS[:100], "-t", "2"), f"{kv}: 2 threads give other bytes")
@@ -66,12 +95,24 @@ def splits_and_threads_do_not_show(model, kv, options):
     for block in ("1", "3", "17", "33"):
         again = logits(program, IDS[:100], "--block", block, "-t", "2")
         check(again == logits(program, IDS[:100], "--block", block, "-t", "1"), f"block {block}: threads show")
-        if kv == "f32":
-            close(f"block {block}", numbers(again), wanted, 1e-5 * max(map(abs, wanted)))
-        worst = max(worst, compare(numbers(again), wanted))
-    limit = {"f32": 1e-11, "f16": 1e-9, "q8_0": 1e-7}[kv]
-    check(worst <= limit, f"{kv}: error {worst:.2g} of the square, limit {limit}")
-    return f"within {worst:.1g} of the square"
+        worst = max(worst, expect_alike(f"block {block}", kv, numbers(again), wanted, wide))
+    return f"within {worst:.1g}" + (" of the format's error" if kv != "f32" else "")
+
+
+def another_rounding_shows():
+    """Limits that other caches pass would be too wide: f16 for f32, q8_0 for f16, and q8_0 for q8_0 whose
+    first token is another."""
+    found = {kv: numbers(logits(compile_model(EXAMPLE, f"other-{kv}", "--weights", "f32", "--kv", kv), IDS[:100]))
+             for kv in FORMATS}
+    program = SCRATCH / "other-q8_0"
+    other = numbers(logits(program, [IDS[0] ^ 1, *IDS[1:100]]))
+    for kv, wrong in (("f32", found["f16"]), ("f16", found["f32"]), ("f16", found["q8_0"]), ("q8_0", found["f16"]),
+                      ("q8_0", other)):
+        try:
+            expect_alike(kv, kv, wrong, found[kv], found["f32"])
+        except Failed:
+            continue
+        raise Failed(f"{kv}: other numbers pass")
 
 
 def levels_agree():
@@ -137,21 +178,31 @@ def parts_are_attention(func, kv):
              "--pipeline", passes])
 
 
-def parts_do_not_show(model, kv):
-    """Which thread takes which parts, and that prefill has none."""
+def parts_do_not_show(model, kv, window):
+    """Which thread takes which parts, and that prefill has none; with a plan, attention of its members too."""
     passes = run([SNLPC, "opt", "--print-pipeline"]).stdout.decode().strip()
-    passes = passes.replace("dce,shapes", f"caches{{kv={kv}}},dce,shapes")
-    passes = passes.replace("attention-parts", "attention-parts{context=1 part=16 kv_heads=64}")
-    program = compile_model(model, f"parts-{kv}", "--pipeline", passes)
-    whole = compile_model(model, f"whole-{kv}", "--pipeline", passes.replace("kv_heads=64", "kv_heads=0"))
+    passes = f"newton{{plan=\"{window}\"}},lower-newton,{passes}" if window else passes
+    parts = "attention-parts{context=1 part=16 kv_heads=64}"
+
+    def program(name, kv, parts):
+        text = passes.replace("dce,shapes", f"caches{{kv={kv}}},dce,shapes").replace("attention-parts", parts)
+        return compile_model(model, name, "--pipeline", text, "--context", "64"), text
+
+    split, text = program(f"parts-{kv}", kv, parts)
+    emitted = run([SNLPC, "compile", model, "--emit", "ir", "--pipeline", text]).stdout.decode()
+    members = re.search(r"= attention_parts .*\[@\S+, @", emitted) is not None
+    check(members == bool(window), f"parts of members: {members}")
     ids = [i % 32 for i in IDS[:60]]
-    raw = logits(program, ids, "--block", "1", "-t", "1")
-    wanted = numbers(raw)
-    for threads in "2", "3", "5":
-        check(raw == logits(program, ids, "--block", "1", "-t", threads), f"{threads} threads give other bytes")
-    limit = {"f32": 1e-5, "f16": 1e-3, "q8_0": 3e-2}[kv] * max(map(abs, wanted))
-    close("blocks of 16", numbers(logits(program, ids, "--block", "16")), wanted, limit)
-    close("without parts", numbers(logits(whole, ids, "--block", "1")), wanted, limit)
+    raw = logits(split, ids, "--block", "1", "-t", "1")
+    for threads in "2", "3", "4", "5":
+        check(raw == logits(split, ids, "--block", "1", "-t", threads), f"{threads} threads give other bytes")
+    wide = numbers(logits(program("wide", "f32", parts)[0], ids, "--block", "1"))
+    whole = program(f"whole-{kv}", kv, "attention-parts{kv_heads=0}")[0]
+    worst = 0.0
+    for what, found in (("blocks of 16", logits(split, ids, "--block", "16")),
+                        ("without parts", logits(whole, ids, "--block", "1"))):
+        worst = max(worst, expect_alike(what, kv, numbers(found), numbers(raw), wide))
+    return f"within {worst:.1g}" + (" of the format's error" if kv != "f32" else "")
 
 
 def bad_formats_are_refused():
@@ -165,10 +216,11 @@ def bad_formats_are_refused():
 PLAN = ["--plan", "n12 K1 h0"]
 SPLITS = [(f"splits {kv}{' plan' if options else ''}", splits_and_threads_do_not_show, EXAMPLE, kv, options)
           for kv in FORMATS for options in ([], PLAN)]
-main([caches_shrink_and_say_so, narrow_weights_have_narrow_caches, formats_change_little] + SPLITS
+main([caches_shrink_and_say_so, narrow_weights_have_narrow_caches, formats_change_little, another_rounding_shows] + SPLITS
      + [levels_agree] + [(f"long {func} {kv}", long_contexts, func, kv) for func in ("all", "window")
                          for kv in FORMATS]
      + [(f"parts {func} {kv}", parts_are_attention, func, kv) for func in ("whole", "members", "unwritten")
         for kv in FORMATS]
-     + [(f"parts of a model {kv}", parts_do_not_show, DATA / "llama", kv) for kv in FORMATS]
+     + [(f"parts of a {name} {kv}", parts_do_not_show, DATA / "llama", kv, window)
+        for name, window in (("model", ""), ("plan", "n4 K2")) for kv in FORMATS]
      + [bad_formats_are_refused])
