@@ -8,8 +8,12 @@
 static const double later_sample_seconds = 3e-3;
 /* More threads that gain less than this only take the processors from others. */
 static const double worth_more_threads = 0.98;
+/* A turn that takes so many times that of the number in use is not waited for: beside another
+ * program a second thread may be ten times slower, and trials are to take a few percent of the
+ * time. */
+static const double hopeless = 2.0;
+static const int64_t max_steps_per_sample = 1000;
 enum {
-    MAX_STEPS_PER_SAMPLE = 1000,
     SAMPLE_GROWTH = 8, /* of fast steps: what a first trial of microseconds says is soon checked */
     TRIALS_APART = 25  /* in lengths of the last trial */
 };
@@ -68,25 +72,46 @@ static double trimmed_sum(const double samples[SNLRT_SIDE_SAMPLES])
     return sum - min - max;
 }
 
-static void end_trial(SnlrtChooser *c)
+/* Of one side's samples of a turn. */
+static double turn_sum(const double *samples)
 {
-    double chosen = trimmed_sum(c->samples[0]), other = trimmed_sum(c->samples[1]);
-    bool better = other < chosen * (c->upwards ? worth_more_threads : 1.0);
-    if (better) c->chosen = c->other;
-    if (better && (c->upwards ? c->chosen < c->n_max : c->chosen > 1)) {
-        begin_trial(c);
-        return;
-    }
-    double step = (better ? other : chosen) /
-                  (double)((SNLRT_SIDE_SAMPLES - 2) * c->steps_per_sample);
-    double n = step > 0 ? later_sample_seconds / step : MAX_STEPS_PER_SAMPLE;
-    int64_t most = n < 1 ? 1 : n > MAX_STEPS_PER_SAMPLE ? MAX_STEPS_PER_SAMPLE : (int64_t)n;
+    double sum = 0;
+    for (int i = 0; i < SNLRT_TURN_SAMPLES; i++) sum += samples[i];
+    return sum;
+}
+
+static bool is_hopeless(const SnlrtChooser *c)
+{
+    int64_t turn = (c->n_steps - 1) / turn_steps(c), first = turn / 2 * SNLRT_TURN_SAMPLES;
+    return turn % 2 == 1 &&
+           turn_sum(&c->samples[1][first]) > hopeless * turn_sum(&c->samples[0][first]);
+}
+
+/* What is in use stays for a while; a sample of it took `seconds`. */
+static void rest(SnlrtChooser *c, double seconds)
+{
+    double step = seconds / (double)c->steps_per_sample;
+    double n = step > 0 ? later_sample_seconds / step : (double)max_steps_per_sample;
+    int64_t most = n < 1                               ? 1
+                   : n > (double)max_steps_per_sample ? max_steps_per_sample
+                                                       : (int64_t)n;
     c->n_between = TRIALS_APART * trial_steps(c);
     c->steps_per_sample *= SAMPLE_GROWTH;
     if (c->steps_per_sample > most) c->steps_per_sample = most;
     c->on_trial = false;
     c->n_steps = 0;
     c->upwards = !c->upwards;
+}
+
+static void end_trial(SnlrtChooser *c)
+{
+    double chosen = trimmed_sum(c->samples[0]), other = trimmed_sum(c->samples[1]);
+    bool better = other < chosen * (c->upwards ? worth_more_threads : 1.0);
+    if (better) c->chosen = c->other;
+    if (better && (c->upwards ? c->chosen < c->n_max : c->chosen > 1))
+        begin_trial(c);
+    else
+        rest(c, (better ? other : chosen) / (double)(SNLRT_SIDE_SAMPLES - 2));
 }
 
 void snlrt_chooser_note(SnlrtChooser *c, double seconds)
@@ -101,5 +126,8 @@ void snlrt_chooser_note(SnlrtChooser *c, double seconds)
     if (step > 0)
         c->samples[turn % 2][turn / 2 * SNLRT_TURN_SAMPLES + (step - 1) / c->steps_per_sample] +=
             seconds;
-    if (c->n_steps == trial_steps(c)) end_trial(c);
+    if (is_hopeless(c))
+        rest(c, turn_sum(c->samples[0]) / (double)SNLRT_TURN_SAMPLES);
+    else if (c->n_steps == trial_steps(c))
+        end_trial(c);
 }

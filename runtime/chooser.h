@@ -4,7 +4,8 @@
  * steps takes the number in use and another one in turns, and the faster stays: at first half of
  * all, after a success half of that, and so on. From then on a longer trial now and then asks
  * again, down and up in turn, since the load of the machine changes; trials take a few percent of
- * the steps. Reads no clock itself. */
+ * the steps, and of the time: one ends where the other number is far slower. Reads no clock
+ * itself. */
 #ifndef SNLRT_CHOOSER_H
 #define SNLRT_CHOOSER_H
 

@@ -104,6 +104,35 @@ static void trials_take_a_few_percent(void **state)
     }
 }
 
+/* Seconds that n_steps take, on whatever number of threads. */
+static double run_seconds(SnlrtChooser *c, Machine machine, int64_t n_steps)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n_steps; i++) {
+        double step = machine[snlrt_chooser_threads(c)];
+        snlrt_chooser_note(c, step);
+        sum += step;
+    }
+    return sum;
+}
+
+/* A second thread that is a hundred times slower costs a few percent of the time as well, from the
+ * second trial on. */
+static void hopeless_trials_end_early(void **state)
+{
+    (void)state;
+    static const double crowded[] = {0, 1e-5, 1e-3};
+    SnlrtChooser c;
+    snlrt_chooser_init(&c, 2);
+    run(&c, crowded, 16);
+    assert_int_equal(c.chosen, 1);
+    assert_true(run_seconds(&c, crowded, 2000) <= 1.15 * 2000 * 1e-5);
+    assert_true(run_seconds(&c, crowded, 1000000) <= 1.05 * 1000000 * 1e-5);
+    assert_int_equal(c.chosen, 1);
+    run(&c, scales, 1000000); /* and are made again */
+    assert_int_equal(c.chosen, 2);
+}
+
 /* Clocks may stand still, or be wrong. */
 static void strange_times_do_no_harm(void **state)
 {
@@ -127,6 +156,7 @@ int main(void)
         cmocka_unit_test(a_single_interruption_decides_nothing),
         cmocka_unit_test(follows_a_machine_that_changes),
         cmocka_unit_test(trials_take_a_few_percent),
+        cmocka_unit_test(hopeless_trials_end_early),
         cmocka_unit_test(strange_times_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
