@@ -1,5 +1,5 @@
-/* codegen/attention.h -- packed queries through a segment of positions (codegen/flash.c). Private to
- * codegen/. */
+/* codegen/attention.h -- packed queries through a segment of positions (codegen/flash.c). Private
+ * to codegen/. */
 #ifndef SNL_CODEGEN_ATTENTION_H
 #define SNL_CODEGEN_ATTENTION_H
 

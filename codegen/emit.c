@@ -184,8 +184,7 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
     LLVMSetGlobalConstant(global, 1);
 }
 
-/* ---- programs ----------------------------------------------------------------------------------
- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 static LLVMValueRef emit_graphs(SnlGen *g, const SnlModule *m, const SnlPayload *payload,
                                 const SnlProgramSpec *spec, int64_t *out_state_bytes)

@@ -1,5 +1,5 @@
-/* codegen/flash.c -- one segment of positions for packed queries, block by block: scores, softmax so
- * far, weighted values (codegen/kernel_attention.c says how they belong together). A function of
+/* codegen/flash.c -- one segment of positions for packed queries, block by block: scores, softmax
+ * so far, weighted values (codegen/kernel_attention.c says how they belong together). A function of
  * its own, called for the cache and for rows beside it. */
 #include "codegen/attention.h"
 
@@ -257,7 +257,8 @@ typedef struct Columns {
     int chunks, lanes, ways;
 } Columns;
 
-/* sum[(i * chunks + c) * ways + w] += weight of query i at begin + at + w * that position's value */
+/* sum[(i * chunks + c) * ways + w] += weight of query i at begin + at + w * that position's
+ * value */
 static void add_positions(const Segment *s, const Columns *c, LLVMValueRef at, int ways,
                           const LLVMValueRef *in, LLVMValueRef *out)
 {

@@ -38,8 +38,7 @@ typedef struct SnlGen {
     bool hook_stages;
 } SnlGen;
 
-/* ---- constants, types ---------------------------------------------------------------------------
- */
+/* ---- constants, types ------------------------------------------------------------------------ */
 
 LLVMValueRef snl_i64(SnlGen *g, int64_t x);
 LLVMValueRef snl_f32(SnlGen *g, double x);
@@ -109,8 +108,8 @@ enum { SNL_MAX_CARRIED = 40 };
  *
  *     SnlLoop l;
  *     snl_loop_begin(g, &l, from, to, step, n, init);     body uses l.i, l.carried[k]
- *     snl_loop_end(g, &l, next);                          after it: l.carried[k] is the final value
- */
+ *     snl_loop_end(g, &l, next);                          after it: l.carried[k] is the final
+ * value */
 typedef struct SnlLoop {
     LLVMValueRef i;
     LLVMValueRef carried[SNL_MAX_CARRIED];
@@ -131,8 +130,8 @@ typedef struct SnlIf {
 void snl_if_begin(SnlGen *g, SnlIf *s, LLVMValueRef cond);
 void snl_if_end(SnlGen *g, SnlIf *s);
 
-/* First of the units that are turn `turn`'s of `n`: ceil(units * turn / n). Of units that are G heads
- * times S each, head by head, head h begins in turn floor(h * n / G), whatever S is. */
+/* First of the units that are turn `turn`'s of `n`: ceil(units * turn / n). Of units that are G
+ * heads times S each, head by head, head h begins in turn floor(h * n / G), whatever S is. */
 LLVMValueRef snl_turn_begin(SnlGen *g, LLVMValueRef units, LLVMValueRef turn, LLVMValueRef n);
 
 /* ---- functions ------------------------------------------------------------------------------- */
@@ -223,8 +222,8 @@ void snl_kernel_rope(const SnlOpGen *o, SnlRange heads);
 void snl_kernel_rope_table(const SnlOpGen *o, SnlRange r);
 void snl_kernel_attention(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
                           SnlPlace y, SnlRange r);
-void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
-                                SnlPlace y, SnlRange r);
+void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k,
+                                SnlPlace v, SnlPlace y, SnlRange r);
 void snl_kernel_attention_merge(const SnlOpGen *o, size_t member, SnlPlace parts, SnlPlace y,
                                 SnlRange r);
 void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r);

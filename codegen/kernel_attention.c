@@ -1,8 +1,8 @@
 /* codegen/kernel_attention.c -- causal attention over a cache.
  *
  * A tile is a few token rows times the query heads of one kv head. Its queries, scaled, lie packed
- * in private scratch, and so do their results so far; the tile goes through the positions it may see
- * in blocks of SNL_ATTENTION_BLOCK (softmax "online": no buffer grows with the context):
+ * in private scratch, and so do their results so far; the tile goes through the positions it may
+ * see in blocks of SNL_ATTENTION_BLOCK (softmax "online": no buffer grows with the context):
  *
  *     s = q K of the block;  m' = max(m, max s);  e = exp(s - m')
  *     l = l exp(m - m') + sum e;  o = o exp(m - m') + e V;  at the end y = o / l
@@ -10,12 +10,13 @@
  * Products run on register tiles of `r` queries: 16 positions of a key panel against r queries, and
  * one position's value against r weights. What a query sees is cut off by -inf, and only in blocks
  * at an edge. Rows of this call are read from the cache when kv_write has put them there (`own =
- * cache`); else they are laid out like a cache in the scratch, rounded to its format, and follow the
- * cached ones as a second segment. How blocks and tiles lie depends on shapes and positions alone:
- * so results do not depend on how tiles were shared out.
+ * cache`); else they are laid out like a cache in the scratch, rounded to its format, and follow
+ * the cached ones as a second segment. How blocks and tiles lie depends on shapes and positions
+ * alone: so results do not depend on how tiles were shared out.
  *
- * attention_parts does the same for each part of the positions alone, and leaves o, m and l: a part's
- * row holds o of all heads, then their m, then their l (codegen/kernel_merge.c puts them together). */
+ * attention_parts does the same for each part of the positions alone, and leaves o, m and l: a
+ * part's row holds o of all heads, then their m, then their l (codegen/kernel_merge.c puts them
+ * together). */
 #include "codegen/attention.h"
 
 #include <float.h>
@@ -234,7 +235,7 @@ static void attention_tiles(Attention *a, int64_t heads)
     snl_loop_end(g, &turn, NULL);
 }
 
-/* ---- one token's positions by parts ------------------------------------------------------------ */
+/* ---- one token's positions by parts ---------------------------------------------------------- */
 
 /* The part's sums of weighted values, maxima and sums of weights, for the heads of kv head h. */
 static void unpack_part(const Attention *a, LLVMValueRef h, LLVMValueRef part)
@@ -319,7 +320,7 @@ static void attention_parts(Attention *a, const SnlParts *p)
     snl_loop_end(g, &u, NULL);
 }
 
-/* ---- the calls --------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static char *kernel_name(const Attention *a, const char *how)
 {
@@ -327,8 +328,8 @@ static char *kernel_name(const Attention *a, const char *how)
     return snl_arena_printf(
         a->g->arena, "%s.%s.%lld.%lld.%lld.w%lld.%a.%s.r%d.t%lld.%lld.%lld.%lld.%lld.%lld", how,
         snl_dtype_info[f->cache.dtype].text, (long long)f->width, (long long)f->group,
-        (long long)f->cache.padded, (long long)a->window, a->scale,
-        a->own_cache ? "cache" : "rows", f->queries, (long long)a->tile_rows, (long long)a->tokens, (long long)a->q_stride,
+        (long long)f->cache.padded, (long long)a->window, a->scale, a->own_cache ? "cache" : "rows",
+        f->queries, (long long)a->tile_rows, (long long)a->tokens, (long long)a->q_stride,
         (long long)a->k_stride, (long long)a->v_stride, (long long)a->y_stride);
 }
 
@@ -404,8 +405,8 @@ SnlParts snl_parts_of(const SnlOp *op, size_t member)
                       .window = snl_attr_int_at(&op->attrs, "window", member, -1)};
 }
 
-void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k, SnlPlace v,
-                                SnlPlace y, SnlRange r)
+void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, SnlPlace k,
+                                SnlPlace v, SnlPlace y, SnlRange r)
 {
     SnlGen *g = o->g;
     Attention a = attention_of(o, member, q, k, v, y);
@@ -413,8 +414,8 @@ void snl_kernel_attention_parts(const SnlOpGen *o, size_t member, SnlPlace q, Sn
     a.flash.ranged = true;
     a.part = p.size;
     bool fresh;
-    const char *how = snl_arena_printf(g->arena, "attention_parts%lld.%lld.%lld", (long long)a.heads,
-                                       (long long)p.size, (long long)p.count);
+    const char *how = snl_arena_printf(g->arena, "attention_parts%lld.%lld.%lld",
+                                       (long long)a.heads, (long long)p.size, (long long)p.count);
     LLVMValueRef f = begin_kernel(&a, o, how, &fresh);
     if (fresh) {
         attention_parts(&a, &p);

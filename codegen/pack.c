@@ -2,7 +2,8 @@
  *
  * A weight's format in the file is that of its declared type (a `cast` weight expression says bf16
  * or q8_0). Its numbers are rounded to it here, which shows what that does to them; storing rounded
- * numbers is exact. Memory: one block of rows and its image, a few MiB at most for ordinary widths. */
+ * numbers is exact. Memory: one block of rows and its image, a few MiB at most for ordinary
+ * widths. */
 #include "codegen/pack.h"
 
 #include "ir/base/checked.h"
@@ -20,8 +21,7 @@ enum {
     RELEASE_BYTES = 16 << 20 /* source pages are given back after so many bytes written */
 };
 
-/* ---- plan ---------------------------------------------------------------------------------------
- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 typedef struct Planner {
     SnlArena *arena;
@@ -178,8 +178,7 @@ int64_t snl_payload_offset(const SnlPayload *payload, const SnlWeight *weight)
     return payload->at[payload->index_of_weight[weight->id]].offset;
 }
 
-/* ---- layout -------------------------------------------------------------------------------------
- */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 static uint16_t narrow(SnlDtype dtype, float x)
 {
@@ -241,8 +240,7 @@ static void fill_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t co
     }
 }
 
-/* ---- writing ------------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct Writer {
     SnlWeightSource *source;
@@ -324,13 +322,14 @@ static SnlStatus refuse_number(Writer *w, const SnlWeight *weight, Place at, dou
     SNL_TRY(find_large(w, weight, most, &found));
     if (found.tensor) {
         at = found;
-        snprintf(tensor, sizeof tensor, " (tensor '%s' of '%s')", at.tensor->tensor, at.tensor->file);
+        snprintf(tensor, sizeof tensor, " (tensor '%s' of '%s')", at.tensor->tensor,
+                 at.tensor->file);
     }
     /* The sign of a NaN says nothing. */
     double number = isnan(at.number) ? (double)NAN : at.number;
     return snl_error(w->diag, SNL_E_TENSOR, at.tensor->loc,
-                     "weight '@%s'%s, row %lld, column %lld: found %g, wanted %s", at.tensor->name, tensor,
-                     (long long)at.row, (long long)at.col, number, wanted);
+                     "weight '@%s'%s, row %lld, column %lld: found %g, wanted %s", at.tensor->name,
+                     tensor, (long long)at.row, (long long)at.col, number, wanted);
 }
 
 /* A number that is none would spread to every result: refused here, where the weights are looked at
@@ -370,8 +369,8 @@ static SnlStatus refuse_large(Writer *w, const SnlWeight *weight, int64_t row, i
              "numbers within %g, the largest that %s holds: choose another format (--weights, "
              "--weights-head)",
              most, snl_dtype_info[dtype].text);
-    return refuse_number(w, from, (Place){from, row + at / cols, at % cols, (double)w->exact[at]}, most,
-                         wanted);
+    return refuse_number(w, from, (Place){from, row + at / cols, at % cols, (double)w->exact[at]},
+                         most, wanted);
 }
 
 /* w->rows as the format of `weight` holds them; w->exact keeps what they were. */
@@ -387,7 +386,8 @@ static SnlStatus round_rows(Writer *w, const SnlWeight *weight, int64_t row, int
     return SNL_OK;
 }
 
-/* Rows [row, row + n) into w->rows. What a cast does to them is done here, so that it can be seen. */
+/* Rows [row, row + n) into w->rows. What a cast does to them is done here, so that it can be
+ * seen. */
 static SnlStatus read_rows(Writer *w, const SnlWeight *weight, int64_t row, int64_t n)
 {
     bool rounds = weight->code == SNL_WEXPR_CAST && weight->type->dtype != SNL_F32;

@@ -8,10 +8,10 @@
  *
  * so one 64-byte line holds one input group of 16 rows; rows beyond R and inputs beyond C are zero.
  *
- * PANELS of q8_0 and q4_0: pair by pair of blocks, so that a panel is one stream, read front to back.
- * A pair is a line of scales, f16, 16 rows for the even block, 16 for the odd one (zero where there
- * is none), then the lines of the even block, then those of the odd one. A line holds 4 bytes of
- * each row:
+ * PANELS of q8_0 and q4_0: pair by pair of blocks, so that a panel is one stream, read front to
+ * back. A pair is a line of scales, f16, 16 rows for the even block, 16 for the odd one (zero where
+ * there is none), then the lines of the even block, then those of the odd one. A line holds 4 bytes
+ * of each row:
  *
  *     q8_0, line l of 8    inputs 32 b + 4 l + (0..3), stored + 128 (so unsigned)
  *     q4_0, line l of 4    inputs 32 b + 4 l + (0..3) + 8 in the low halves of the bytes,
@@ -80,7 +80,8 @@ typedef void SnlProgress(void *user, int64_t done, int64_t total);
 /* What is known of a weight once it is written. */
 typedef struct SnlWritten {
     uint64_t hash;        /* XXH3-64 of its bytes */
-    SnlRounding rounding; /* what its format did to its numbers; zeros when they were of it before */
+    /* What its format did to its numbers; zeros when they were of it before. */
+    SnlRounding rounding;
 } SnlWritten;
 
 /* Streams all packed weights in order. Numbers that are none, and those that the format cannot

@@ -5,12 +5,12 @@
  *
  * The values are q * scale with the scale rounded to f16, as GGUF's blocks of these names mean
  * them. Quantising values that are of the format already gives them back. A last block of fewer
- * than 32 numbers is one padded with zeros. A block with a NaN or an infinity in it is NaN or infinite
- * throughout: no number of it can be told.
+ * than 32 numbers is one padded with zeros. A block with a NaN or an infinity in it is NaN or
+ * infinite throughout: no number of it can be told.
  *
- * Ties are no rarity: half of the largest number is 63.5 steps, and a block of q4_0 (an embedding's,
- * normed) holds numbers of half the largest size. Whoever computes in f32 gets 63.5 give or take a
- * few units in the last place; SNL_TIES makes it a little less for everybody. */
+ * Ties are no rarity: half of the largest number is 63.5 steps, and a block of q4_0 (an
+ * embedding's, normed) holds numbers of half the largest size. Whoever computes in f32 gets 63.5
+ * give or take a few units in the last place; SNL_TIES makes it a little less for everybody. */
 #include "ir/type.h"
 
 #include <math.h>

@@ -104,8 +104,7 @@ SnlStatus snl_eval_weight(SnlEval *eval, const SnlWeight *w, const float **out)
     return SNL_OK;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------
- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static SnlView view_of(const SnlType *type, int64_t n_tokens, double *at)
 {
@@ -217,8 +216,7 @@ SnlStatus snl_frame_call(SnlFrame *caller, const SnlOp *op, const SnlFunc *func,
     return status;
 }
 
-/* ---- top-level calls ---------------------------------------------------------------------------
- */
+/* ---- top-level calls ------------------------------------------------------------------------- */
 
 static bool same_type(const SnlType *a, const SnlType *b)
 {

@@ -1,8 +1,8 @@
 /* ir/eval.h -- the reference evaluator: slow, obvious, f64. The oracle of everything.
  *
- * Runs any function of a module at any stage of the pipeline (chains, newton windows, calls, inlined
- * and scheduled bodies). Values and accumulations are doubles; `cast`/`quantize` ops round, nothing
- * else does. */
+ * Runs any function of a module at any stage of the pipeline (chains, newton windows, calls,
+ * inlined and scheduled bodies). Values and accumulations are doubles; `cast`/`quantize` ops round,
+ * nothing else does. */
 #ifndef SNL_IR_EVAL_H
 #define SNL_IR_EVAL_H
 
@@ -11,7 +11,7 @@
 typedef struct SnlTensor {
     const SnlType *type; /* dims with T still symbolic */
     int64_t n_tokens;    /* value of T */
-    double *at;          /* snl_type_elems(type, n_tokens) doubles; ids and indices as doubles too */
+    double *at; /* snl_type_elems(type, n_tokens) doubles; ids and indices as doubles too */
 } SnlTensor;
 
 typedef struct SnlEval SnlEval;
@@ -22,17 +22,17 @@ void snl_eval_destroy(SnlEval *eval);
 /* States back to zero. */
 void snl_eval_reset(SnlEval *eval);
 
-/* Calls `func`. args: one per value parameter, types must match, all with the same n_tokens. States of
- * the module persist between calls. Results live until the next call or destroy.
- * A layer's state parameters are bound to `states` (NULL for funcs). */
+/* Calls `func`. args: one per value parameter, types must match, all with the same n_tokens. States
+ * of the module persist between calls. Results live until the next call or destroy. A layer's state
+ * parameters are bound to `states` (NULL for funcs). */
 SnlStatus snl_eval_call(SnlEval *eval, const SnlFunc *func, const SnlTensor *args,
                         SnlState *const *states, int64_t n_tokens, SnlTensor *out_results);
 /* The double array of a state (its type's elements, in logical order). */
 double *snl_eval_state(SnlEval *eval, const SnlState *state);
 
-/* If set, every chain/newton state is reported as it is computed: `link` counts states of the op from
- * 0 (its input) to n (its output). chain: sweep = 0. newton: all states after each sweep, with the
- * sweep's number 1..min(K, n) (later sweeps change nothing); n == 0: link 0 only. */
+/* If set, every chain/newton state is reported as it is computed: `link` counts states of the op
+ * from 0 (its input) to n (its output). chain: sweep = 0. newton: all states after each sweep, with
+ * the sweep's number 1..min(K, n) (later sweeps change nothing); n == 0: link 0 only. */
 typedef void SnlEvalTrace(void *user, const SnlOp *op, int64_t sweep, size_t link,
                           const SnlTensor *value);
 void snl_eval_set_trace(SnlEval *eval, SnlEvalTrace *trace, void *user);

@@ -114,7 +114,8 @@ static void attend(const Sight *s, const SnlOp *op, int64_t h, const double *q, 
         add_values(s, lo, hi, weigh(s, q, lo, hi).sum, row + h * s->d);
         return;
     }
-    int64_t part = snl_attr_int(&op->attrs, "part", 1), heads = snl_attr_int(&op->attrs, "heads", 1);
+    int64_t part = snl_attr_int(&op->attrs, "part", 1),
+            heads = snl_attr_int(&op->attrs, "heads", 1);
     int64_t words = heads * (s->d + 2), n = snl_type_width(op->out[0]->type) / words;
     for (int64_t p = 0; p < n; p++, row += words) {
         int64_t from = lo > p * part ? lo : p * part;
@@ -228,8 +229,7 @@ SnlStatus snl_eval_op_kv_write(SnlFrame *f, const SnlOp *op)
     return SNL_OK;
 }
 
-/* ---- rope ---------------------------------------------------------------------------------------
- */
+/* ---- rope ------------------------------------------------------------------------------------ */
 
 SnlStatus snl_eval_op_rope_table(SnlFrame *f, const SnlOp *op)
 {

@@ -13,8 +13,7 @@
 
 typedef long long ll;
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 SnlStatus snl_infer_fail(const SnlInfer *x, SnlDiagKind kind, const char *fmt, ...)
 {
@@ -149,8 +148,7 @@ static SnlStatus divides(const SnlInfer *x, const char *what, int64_t n, const c
                           (ll)width);
 }
 
-/* ---- rows and weights
- * ------------------------------------------------------------------------------ */
+/* ---- rows and weights ------------------------------------------------------------------------ */
 
 /* i32[T], [V, D] -> f32[T, D] */
 static SnlStatus infer_embed(const SnlInfer *x)
@@ -242,8 +240,7 @@ static SnlStatus infer_mix(const SnlInfer *x)
     return result(x, SNL_F32, w->dim[0] > 1, w->dim[0], snl_type_width(t));
 }
 
-/* ---- positions and attention
- * --------------------------------------------------------------------- */
+/* ---- positions and attention ----------------------------------------------------------------- */
 
 static SnlStatus needs_keys(const SnlInfer *x, const char *scaling, const char *const *key,
                             size_t n)
@@ -391,7 +388,8 @@ static SnlStatus infer_attention_merge(const SnlInfer *x)
                               "operand 0 ('%%%s'): wanted the result of attention_parts",
                               snl_in(x->op, 0)->name);
     if (snl_in(parts, 3) != snl_in(x->op, 1))
-        return snl_infer_fail(x, SNL_E_STRUCTURE, "found position '%%%s', wanted '%%%s' of the parts",
+        return snl_infer_fail(x, SNL_E_STRUCTURE,
+                              "found position '%%%s', wanted '%%%s' of the parts",
                               snl_in(x->op, 1)->name, snl_in(parts, 3)->name);
     const SnlType *q = snl_in(parts, 0)->type;
     return like(x, q, snl_type_width(q));
@@ -425,8 +423,7 @@ static SnlStatus infer_row_write(const SnlInfer *x)
     return one_symbol(x);
 }
 
-/* ---- elementwise
- * ----------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 /* [T, D] operands are shared by the members of [T, M, D] ones. */
 static SnlStatus infer_lincomb(const SnlInfer *x)
@@ -452,8 +449,8 @@ static SnlStatus infer_lincomb(const SnlInfer *x)
     return like(x, wide, snl_type_width(wide));
 }
 
-/* a [T, (M,) D] times b of the same shape, or b [T, (M,) H] with D = H*d: one factor for each head.
- */
+/* a [T, (M,) D] times b of the same shape, or b [T, (M,) H] with D = H*d: one factor for each
+ * head. */
 static SnlStatus infer_mul(const SnlInfer *x)
 {
     const SnlType *a, *b;
@@ -486,8 +483,7 @@ static SnlStatus infer_cast(const SnlInfer *x)
     return result(x, dtype, t->rank == 3, snl_type_members(t), snl_type_width(t));
 }
 
-/* ---- moving
- * ---------------------------------------------------------------------------------------- */
+/* ---- moving ---------------------------------------------------------------------------------- */
 
 static SnlStatus infer_slice(const SnlInfer *x)
 {
@@ -530,8 +526,7 @@ static SnlStatus infer_stack(const SnlInfer *x)
     return result(x, first->dtype, true, (int64_t)x->op->n_in, snl_type_width(first));
 }
 
-/* ---- the table
- * --------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 #define infer_call snl_infer_call
 #define infer_chain snl_infer_chain

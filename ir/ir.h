@@ -30,7 +30,7 @@ typedef struct SnlValue SnlValue;
 typedef struct SnlWeight SnlWeight;
 typedef struct SnlState SnlState;
 
-/* ---- attributes ------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 typedef enum SnlAttrKind {
     SNL_ATTR_FLAG,   /* {reduce}                 */
@@ -87,7 +87,7 @@ extern const char *const snl_scheduling_keys[];
 bool snl_attrs_equal(const SnlAttrs *a, const SnlAttrs *b);
 SnlAttrs snl_attrs_copy(SnlModule *m, const SnlAttrs *attrs);
 
-/* ---- weights and states ------------------------------------------------------------------------ */
+/* ---- weights and states ---------------------------------------------------------------------- */
 
 typedef enum SnlWexprCode {
 #define WEXPR(NAME, text, min_args, max_args, streams) SNL_WEXPR_##NAME,
@@ -98,7 +98,8 @@ typedef enum SnlWexprCode {
 
 #define SNL_SMALL_WEIGHT ((int64_t)1 << 20)
 
-/* `weight @name : f32[F, D] = expr`. An expression's arguments are other weights declared before it. */
+/* `weight @name : f32[F, D] = expr`. An expression's arguments are other weights declared before
+ * it. */
 struct SnlWeight {
     const char *name; /* without '@' */
     const SnlType *type;
@@ -119,7 +120,7 @@ struct SnlState {
     uint32_t id; /* module states: order of declaration; parameters: position among them */
 };
 
-/* ---- operations -------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 typedef struct SnlUse {
     SnlValue *value;
@@ -186,7 +187,7 @@ static inline SnlWeight *snl_op_weight(const SnlOp *op, size_t member) /* group 
     return op->sym[0].weight[member];
 }
 
-/* ---- functions --------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 typedef enum SnlFuncKind { SNL_LAYER, SNL_FUNC } SnlFuncKind;
 
@@ -226,7 +227,7 @@ struct SnlModule {
     struct SnlModuleIndex *index; /* names and interned types; private to ir/ */
 };
 
-/* ---- building ---------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 SnlModule *snl_module_create(SnlArena *arena, const char *name);
 
@@ -274,11 +275,12 @@ void snl_op_set_bindings(SnlOp *op, int group, const SnlBinding *b, size_t n, bo
 /* A result of the op; name NULL gives a fresh one ("1", "2", ...). A taken name gets a suffix. */
 SnlValue *snl_op_add_out(SnlOp *op, const char *name, const SnlType *type);
 /* Infers result types from operands (ir/infer.c) and adds the results, named `name`, `name.1`, ...
- * The op must be valid: a mistake here is the programmer's. Returns the first result (NULL: none). */
+ * The op must be valid: a mistake here is the programmer's. Returns the first result (NULL:
+ * none). */
 SnlValue *snl_op_finish(SnlOp *op, const char *name);
-/* Same computation with operands mapped through `map` (indexed by value id of op's func; a NULL entry
- * or a NULL map means the same value, in the same function only). The clone's results are entered in
- * the map. States and bound states are not mapped. */
+/* Same computation with operands mapped through `map` (indexed by value id of op's func; a NULL
+ * entry or a NULL map means the same value, in the same function only). The clone's results are
+ * entered in the map. States and bound states are not mapped. */
 SnlOp *snl_op_clone(const SnlOp *op, SnlFunc *into, SnlOp *before, SnlValue **map);
 
 /* Removes an op without live uses. */
@@ -294,7 +296,7 @@ void snl_func_renumber(SnlFunc *func);
 /* A deep copy under another name, at the end of the module. */
 SnlFunc *snl_func_clone(const SnlFunc *func, const char *name);
 
-/* ---- inference and verification (ir/infer.c, ir/verify.c) ---------------------------------------- */
+/* ---- inference and verification (ir/infer.c, ir/verify.c) ------------------------------------ */
 
 /* Does the op attend to the positions of a cache? */
 static inline bool snl_op_attends(const SnlOp *op)
@@ -308,10 +310,11 @@ SnlStatus snl_op_infer(const SnlOp *op, SnlDiag *diag, const SnlType **out_types
 size_t snl_op_result_count(const SnlOp *op);
 SnlStatus snl_verify(const SnlModule *m, SnlDiag *diag);
 
-/* ---- text (ir/parse.c, ir/print.c, ir/dot.c) ------------------------------------------------------- */
+/* ---- text (ir/parse.c, ir/print.c, ir/dot.c) ------------------------------------------------- */
 
 /* Parses and verifies. `source` must outlive the module. */
-SnlStatus snl_parse(SnlArena *arena, const SnlSource *source, SnlDiag *diag, SnlModule **out_module);
+SnlStatus snl_parse(SnlArena *arena, const SnlSource *source, SnlDiag *diag,
+                    SnlModule **out_module);
 void snl_print(const SnlModule *m, FILE *out);
 void snl_print_func(const SnlFunc *func, FILE *out);
 void snl_print_op(const SnlOp *op, FILE *out); /* one line without newline */

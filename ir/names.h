@@ -1,7 +1,7 @@
 /* ir/names.h -- private to ir/: the names of a module and its interned types.
  *
- * Look-up only: nothing iterates these tables, so no output depends on their order. A name belongs to
- * an owner (a function's values, a module's weights, ...), told apart by any pointer. */
+ * Look-up only: nothing iterates these tables, so no output depends on their order. A name belongs
+ * to an owner (a function's values, a module's weights, ...), told apart by any pointer. */
 #ifndef SNL_IR_NAMES_H
 #define SNL_IR_NAMES_H
 

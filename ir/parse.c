@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-/* ---- tokens ------------------------------------------------------------------------------------
- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 void snl_p_advance(SnlParser *p)
 {
@@ -75,8 +74,7 @@ const char *snl_p_name(SnlParser *p, const SnlToken *t)
     return snl_arena_strndup(p->arena, t->text, t->n);
 }
 
-/* ---- symbols -----------------------------------------------------------------------------------
- */
+/* ---- symbols --------------------------------------------------------------------------------- */
 
 const char *snl_p_kind_of(const SnlParser *p, const char *name)
 {
@@ -118,8 +116,7 @@ static bool declared_name(SnlParser *p, SnlToken *out_tok, const char **out_name
     return true;
 }
 
-/* ---- weights and states
- * -------------------------------------------------------------------------- */
+/* ---- weights and states ---------------------------------------------------------------------- */
 
 static bool parse_source(SnlParser *p, const char *name, const SnlType *type, SnlWeight **out)
 {
@@ -200,8 +197,7 @@ static bool parse_state(SnlParser *p, const SnlToken *at, const char *name)
     return true;
 }
 
-/* ---- signatures
- * ---------------------------------------------------------------------------------- */
+/* ---- signatures ------------------------------------------------------------------------------ */
 
 static bool param_name_taken(const SnlFunc *f, const char *name, bool state)
 {
@@ -332,8 +328,7 @@ static bool parse_func(SnlParser *p, SnlFuncKind kind, const SnlToken *at, const
     return true;
 }
 
-/* ---- the module
- * ------------------------------------------------------------------------------------ */
+/* ---- the module ------------------------------------------------------------------------------ */
 
 static bool parse_declaration(SnlParser *p)
 {

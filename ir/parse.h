@@ -54,8 +54,7 @@ typedef struct SnlParser {
     SnlScope scope;
 } SnlParser;
 
-/* ---- tokens (parse.c) ---------------------------------------------------------------------------
- */
+/* ---- tokens (parse.c) ------------------------------------------------------------------------ */
 
 void snl_p_advance(SnlParser *p);
 bool snl_p_fail(SnlParser *p, SnlDiagKind kind, const SnlToken *where, const char *fmt, ...)
@@ -74,8 +73,7 @@ const char *snl_p_kind_of(const SnlParser *p, const char *name);
 /* Reports that symbol token `t` is not a `wanted` (silently when its declaration was broken). */
 bool snl_p_no_symbol(SnlParser *p, const SnlToken *t, const char *name, const char *wanted);
 
-/* ---- types and attributes (parse_attr.c)
- * ----------------------------------------------------------- */
+/* ---- types and attributes (parse_attr.c) ----------------------------------------------------- */
 
 /* `symbolic`: the first dimension may be T. */
 bool snl_p_type(SnlParser *p, bool symbolic, const SnlType **out);
@@ -83,8 +81,7 @@ bool snl_p_types(SnlParser *p, const SnlType ***out, size_t *out_n);
 /* `{...}`; the opening brace is the next token. */
 bool snl_p_attrs(SnlParser *p, SnlAttrs *out);
 
-/* ---- bodies (parse_body.c)
- * --------------------------------------------------------------------------- */
+/* ---- bodies (parse_body.c) ------------------------------------------------------------------- */
 
 void snl_p_body(SnlParser *p, const SnlBody *body);
 

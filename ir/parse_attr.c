@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* ---- types -------------------------------------------------------------------------------------
- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 static bool parse_dim(SnlParser *p, bool symbolic_here, int64_t *out)
 {
@@ -77,8 +76,7 @@ bool snl_p_types(SnlParser *p, const SnlType ***out, size_t *out_n)
     return true;
 }
 
-/* ---- attributes --------------------------------------------------------------------------------
- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 static bool parse_value(SnlParser *p, int depth, SnlAttrValue *out);
 

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* ---- the scope: open addressing on names
- * ----------------------------------------------------------- */
+/* ---- the scope: open addressing on names ----------------------------------------------------- */
 
 enum { SCOPE_FIRST_CAP = 256 };
 
@@ -57,8 +56,7 @@ void snl_scope_clear(SnlScope *scope)
     scope->n = 0;
 }
 
-/* ---- one operation, as written
- * ----------------------------------------------------------------------- */
+/* ---- one operation, as written --------------------------------------------------------------- */
 
 typedef struct OpText {
     SnlToken head; /* the op's name */
@@ -115,8 +113,7 @@ static bool parse_op_name(SnlParser *p, OpText *o)
     return true;
 }
 
-/* ---- operands
- * ---------------------------------------------------------------------------------------- */
+/* ---- operands -------------------------------------------------------------------------------- */
 
 static bool parse_value_operand(SnlParser *p, OpText *o)
 {
@@ -249,8 +246,7 @@ static bool parse_operands(SnlParser *p, const SnlFunc *f, OpText *o)
     return true;
 }
 
-/* ---- building
- * ---------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 static void build_op(SnlParser *p, SnlFunc *f, const OpText *o)
 {

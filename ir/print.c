@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- numbers and strings
- * ------------------------------------------------------------------------- */
+/* ---- numbers and strings --------------------------------------------------------------------- */
 
 /* The shortest decimal form that reads back as `r`; a '.' or 'e' keeps it apart from an integer.
  * Positional between 1e-4 and 1e16, like most languages print reals. */
@@ -46,8 +45,7 @@ static void print_string(const char *text, FILE *out)
     fputc('"', out);
 }
 
-/* ---- types -------------------------------------------------------------------------------------
- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 void snl_print_type(const SnlType *type, FILE *out)
 {
@@ -85,8 +83,7 @@ static void print_types(const SnlType *const *type, size_t n, FILE *out)
     }
 }
 
-/* ---- attributes --------------------------------------------------------------------------------
- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 static void print_value(const SnlAttrValue *value, FILE *out)
 {
@@ -131,8 +128,7 @@ static void print_attrs(const SnlAttrs *attrs, FILE *out)
     if (attrs->n > 0) fputc('}', out);
 }
 
-/* ---- operations --------------------------------------------------------------------------------
- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void print_binding(const SnlBinding *b, FILE *out)
 {
@@ -182,8 +178,7 @@ void snl_print_op(const SnlOp *op, FILE *out)
     }
 }
 
-/* ---- declarations
- * -------------------------------------------------------------------------------- */
+/* ---- declarations ---------------------------------------------------------------------------- */
 
 static void print_params(const SnlFunc *func, FILE *out)
 {

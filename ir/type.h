@@ -1,8 +1,8 @@
 /* ir/type.h -- element types and tensor types.
  *
- * A type is `dtype[dim, dim, ...]`; at most one dim is the symbolic T (tokens of this call). Types are
- * interned in their module: equal types are equal pointers. `index` is a scalar, `state` an opaque
- * parameter type. */
+ * A type is `dtype[dim, dim, ...]`; at most one dim is the symbolic T (tokens of this call). Types
+ * are interned in their module: equal types are equal pointers. `index` is a scalar, `state` an
+ * opaque parameter type. */
 #ifndef SNL_IR_TYPE_H
 #define SNL_IR_TYPE_H
 
@@ -39,13 +39,17 @@ typedef struct SnlType {
     int64_t dim[SNL_MAX_RANK];
 } SnlType;
 
-/* Product of dims with T replaced by `n_tokens`; rank 0 gives 1. Cannot overflow for verified types. */
+/* Product of dims with T replaced by `n_tokens`; rank 0 gives 1. Cannot overflow for verified
+ * types. */
 int64_t snl_type_elems(const SnlType *type, int64_t n_tokens);
 /* Product of all dims after the first (elements per token of a [T, ...] tensor). */
 int64_t snl_type_row_elems(const SnlType *type);
 /* Bytes of n elements along the last axis (blocks rounded up). */
 int64_t snl_dtype_row_bytes(SnlDtype dtype, int64_t n);
-static inline bool snl_type_has_t(const SnlType *t) { return t->rank > 0 && t->dim[0] == SNL_DIM_T; }
+static inline bool snl_type_has_t(const SnlType *t)
+{
+    return t->rank > 0 && t->dim[0] == SNL_DIM_T;
+}
 /* Last dimension; 1 for rank 0. */
 static inline int64_t snl_type_width(const SnlType *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
 /* M of [T, M, D]; 1 for [T, D]. */
@@ -58,16 +62,19 @@ uint16_t snl_f32_to_bf16(float x);
 float snl_f16_to_f32(uint16_t bits);
 uint16_t snl_f32_to_f16(float x);
 
-/* Block formats (ir/blocks.c). One block of n <= 32 numbers: integers into out_q[32], the scale (an f16
- * number) is the result; the values are q * scale. */
+/* Block formats (ir/blocks.c). One block of n <= 32 numbers: integers into out_q[32], the scale (an
+ * f16 number) is the result; the values are q * scale. */
 enum { SNL_BLOCK = 32 };
 static inline int64_t snl_block_count(int64_t n) { return (n + SNL_BLOCK - 1) / SNL_BLOCK; }
 float snl_quantize_block(SnlDtype dtype, const float *x, int n, int8_t *out_q);
-/* x / scale is taken this much smaller, 1 - 2^-21, before it is rounded: more than f32's rounding errors on
- * the way there, so that all who compute it agree on what lies between two integers. */
+/* x / scale is taken this much smaller, 1 - 2^-21, before it is rounded: more than f32's rounding
+ * errors on the way there, so that all who compute it agree on what lies between two integers. */
 #define SNL_TIES 0x1.fffffp-1f
 /* A row of n numbers, rounded in place to what a block format holds. */
 void snl_round_blocks(SnlDtype dtype, float *x, int64_t n);
-static inline bool snl_dtype_is_blocked(SnlDtype dtype) { return dtype == SNL_Q8_0 || dtype == SNL_Q4_0; }
+static inline bool snl_dtype_is_blocked(SnlDtype dtype)
+{
+    return dtype == SNL_Q8_0 || dtype == SNL_Q4_0;
+}
 
 #endif

@@ -27,8 +27,7 @@ static const char *text_of(SnlVerify *v, const SnlType *t)
     return snl_type_text(v->scratch, t);
 }
 
-/* ---- names
- * ----------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 typedef struct Name {
     const char *text;
@@ -95,8 +94,7 @@ static void check_func_names(SnlVerify *v, const SnlFunc *f)
     check_names(v, &states, '@');
 }
 
-/* ---- attributes without a table: those of modules and functions
- * -------------------------------------- */
+/* ---- attributes without a table: those of modules and functions ------------------------------ */
 
 static bool finite_value(const SnlAttrValue *value)
 {
@@ -113,8 +111,7 @@ static void check_finite(SnlVerify *v, const SnlAttrs *attrs, SnlLoc loc)
             snl_verify_fail(v, SNL_E_ATTR, loc, "attribute '%s' must be finite", attrs->at[i].key);
 }
 
-/* ---- states and signatures
- * ----------------------------------------------------------------------------- */
+/* ---- states and signatures ------------------------------------------------------------------- */
 
 static void check_states(SnlVerify *v)
 {
@@ -191,8 +188,7 @@ static void check_signature(SnlVerify *v, const SnlFunc *f)
     check_finite(v, &f->attrs, f->loc);
 }
 
-/* ---- bodies
- * ---------------------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 typedef struct Body {
     SnlVerify *v;

@@ -52,8 +52,7 @@ static Visit *visit_of(const Calls *c, const SnlFunc *f)
     return found;
 }
 
-/* ---- needs
- * --------------------------------------------------------------------------------------------- */
+/* ---- needs ----------------------------------------------------------------------------------- */
 
 static const char *need_text(const Calls *c, const Need *n)
 {
@@ -166,8 +165,7 @@ static bool check_states(const Calls *c, Visit *at, const SnlOp *op)
     return require_group(c, at, op, &n);
 }
 
-/* ---- calls
- * --------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static bool visit(Calls *c, Visit *at, int depth);
 

@@ -62,8 +62,7 @@ static bool arg_rank(const Check *c, size_t i, int rank)
     return false;
 }
 
-/* ---- shapes, one function per kind of expression
- * ----------------------------------------------------- */
+/* ---- shapes, one function per kind of expression --------------------------------------------- */
 
 static void check_leaf(const Check *c)
 {
@@ -204,8 +203,7 @@ static const WexprRule rule_of[SNL_WEXPR_COUNT] = {
     [SNL_WEXPR_MATMUL] = {check_matmul, F32_RESULT},
 };
 
-/* ---- what every expression has
- * -------------------------------------------------------------------------- */
+/* ---- what every expression has --------------------------------------------------------------- */
 
 typedef struct WexprInfo {
     size_t min_args, max_args;

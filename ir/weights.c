@@ -383,7 +383,8 @@ void snl_weight_round(SnlDtype dtype, int64_t rows, int64_t cols, float *inout)
     for (int64_t r = 0; r < rows; r++) snl_round_blocks(dtype, inout + r * cols, cols);
 }
 
-/* Blocks are cut from the start of a row: whole rows are made, and the asked-for part of them taken. */
+/* Blocks are cut from the start of a row: whole rows are made, and the asked-for part of them
+ * taken. */
 static SnlStatus read_blocks(const Reader *r, const SnlWeight *w, int64_t first, int64_t n,
                              float *out)
 {

@@ -7,18 +7,19 @@
  *     %a = attention_merge %parts, %pos : f32[T, 256]
  *
  * Decode shares attention out by kv heads, so threads beyond kv heads x members have nothing to do,
- * and with a long context that is what a token's time goes to. Parts make units of equal size of it;
- * they cost a row in memory for each part, its merge, and a barrier. So: only where kv heads x members
- * are at most `kv_heads`, and a token may see `context` positions or more. One by default: two heads
- * already are work for the two threads that plans and costs are reckoned for, and parts of them only
- * cost (decode of models with 2 to 4 kv heads: 0.92 times as fast).
+ * and with a long context that is what a token's time goes to. Parts make units of equal size of
+ * it; they cost a row in memory for each part, its merge, and a barrier. So: only where kv heads x
+ * members are at most `kv_heads`, and a token may see `context` positions or more. One by default:
+ * two heads already are work for the two threads that plans and costs are reckoned for, and parts
+ * of them only cost (decode of models with 2 to 4 kv heads: 0.92 times as fast).
  *
  * Exact: parts lie at fixed positions, whatever the number of threads. */
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 #include "passes/schedule.h"
 
-/* No more parts than this, which a merge reads; where they are larger for it, blocks of the kernel. */
+/* No more parts than this, which a merge reads; where they are larger for it, blocks of the
+ * kernel. */
 enum { MOST_PARTS = 32, STEP = SNL_ATTENTION_BLOCK };
 
 /* Positions that a token may see at most. */

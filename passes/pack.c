@@ -96,7 +96,8 @@ static SnlStatus choose_format(Pack *p, const SnlWeight *w, SnlDtype *out)
 static SnlStatus note_narrowed(Pack *p, const SnlWeight *w, SnlDtype dtype)
 {
     bool fits = dtype == SNL_F32 || w->type->dtype == dtype;
-    if (!fits && (p->ctx->source || !snl_weight_has_source(w))) SNL_TRY(is_in_format(p, w, dtype, &fits));
+    if (!fits && (p->ctx->source || !snl_weight_has_source(w)))
+        SNL_TRY(is_in_format(p, w, dtype, &fits));
     p->rounded[dtype] |= !fits;
     return SNL_OK;
 }
@@ -210,8 +211,7 @@ static void round_inputs(Pack *p)
         }
 }
 
-/* ---- the pass
- * -------------------------------------------------------------------------------------------- */
+/* ---- the pass -------------------------------------------------------------------------------- */
 
 static bool known_format(const char *text)
 {

@@ -1,5 +1,5 @@
-/* passes/pass.c -- the list of passes, typed access to their options, and the record of what they did
- * to the module's meaning. */
+/* passes/pass.c -- the list of passes, typed access to their options, and the record of what they
+ * did to the module's meaning. */
 #include "passes/pass.h"
 
 #include "ir/base/checked.h"

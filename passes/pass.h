@@ -5,7 +5,7 @@
  *
  *     pipeline ::= element (',' element)*
  *     element  ::= name options?
- *     options  ::= '{' key '=' value (' ' key '=' value)* '}'          value: word or "text"        */
+ *     options  ::= '{' key '=' value (' ' key '=' value)* '}'          value: word or "text" */
 #ifndef SNL_PASSES_PASS_H
 #define SNL_PASSES_PASS_H
 
@@ -33,7 +33,7 @@ typedef struct SnlPassContext {
     SnlArena *scratch;       /* dies after the pass */
     SnlDiag *diag;
     SnlWeightSource *source; /* NULL in `snlpc opt` without weights: passes that must look say so */
-    const char **option;     /* value texts, parallel to pass->options (checked, defaults filled in) */
+    const char **option; /* value texts, parallel to pass->options (checked, defaults filled in) */
     const struct SnlPass *pass;
 } SnlPassContext;
 

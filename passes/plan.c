@@ -88,10 +88,11 @@ static SnlStatus wanted_window(const Reader *r)
     static const char *const option[] = {"prefill=", "kv=", "compat="};
     for (size_t i = 0; i < sizeof option / sizeof *option; i++)
         if (starts_with(r->word, option[i]))
-            return snl_error(r->diag, SNL_E_PLAN, r->loc,
-                             "plan: found '%s' where a window should be: options follow the windows, "
-                             "as in n8 K1 prefill=seq",
-                             r->word);
+            return snl_error(
+                r->diag, SNL_E_PLAN, r->loc,
+                "plan: found '%s' where a window should be: options follow the windows, "
+                "as in n8 K1 prefill=seq",
+                r->word);
     return snl_error(
         r->diag, SNL_E_PLAN, r->loc,
         "plan: found %s, wanted a window: n24 (the last 24 layers) or [8:20] (layers 8 "

@@ -8,8 +8,8 @@
 
 /* Logical processors that this process may run on. At least 1; one system call. */
 int64_t snlrt_usable_cpus(void);
-/* Whole processors that the CPU quota of the control groups allows; INT64_MAX: no quota. At least 1.
- * Reads a few small files of /proc and /sys; what is not there does not limit. */
+/* Whole processors that the CPU quota of the control groups allows; INT64_MAX: no quota. At
+ * least 1. Reads a few small files of /proc and /sys; what is not there does not limit. */
 int64_t snlrt_cpu_quota(void);
 /* Threads worth starting: the processors above counted as cores, and no more than the quota. At
  * least 1. */

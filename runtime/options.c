@@ -56,7 +56,8 @@ static SnlrtStatus parse_int(int id, const char *text, int64_t min, const char *
 {
     char *end, at_most[32];
     errno = 0;
-    long long value = strtoll(text, &end, 10), max = id == OPT_THREADS ? SNLRT_MAX_THREADS : INT32_MAX;
+    long long value = strtoll(text, &end, 10),
+              max = id == OPT_THREADS ? SNLRT_MAX_THREADS : INT32_MAX;
     snprintf(at_most, sizeof at_most, "at most %lld", max);
     if (end == text || *end || value < min) return bad_value(err, id, text, wanted);
     if (value > max) return bad_value(err, id, text, at_most); /* strtoll saturates */

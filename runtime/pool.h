@@ -7,8 +7,8 @@
  *
  * A team of more threads than processors takes turns: as many threads as there are processors carry
  * the parts of all, and at a barrier a carrier goes on with its next part instead of waiting (a few
- * nanoseconds, where waiting for the kernel to run another thread takes thousands). The others sleep
- * until the process may use more processors. */
+ * nanoseconds, where waiting for the kernel to run another thread takes thousands). The others
+ * sleep until the process may use more processors. */
 #ifndef SNLRT_POOL_H
 #define SNLRT_POOL_H
 

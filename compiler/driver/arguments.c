@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- texts -------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static bool is_index(const SnlValue *param) { return param->type->dtype == SNL_INDEX; }
 
@@ -77,7 +77,7 @@ SnlStatus snl_arguments_parse(const SnlFunc *func, char *const *text, size_t n, 
     return SNL_OK;
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------ */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t *inout_state) /* splitmix64 */
 {
@@ -180,7 +180,8 @@ SnlStatus snl_arguments_tokens(const SnlFunc *func, const SnlArgument *argument,
     SnlStatus status = SNL_OK;
     int64_t tokens = given;
     for (size_t i = 0; i < func->n_param && status == SNL_OK; i++) {
-        if (argument[i].kind != SNL_ARGUMENT_FILE || !snl_type_has_t(func->param[i]->type)) continue;
+        if (argument[i].kind != SNL_ARGUMENT_FILE || !snl_type_has_t(func->param[i]->type))
+            continue;
         SnlNpy npy;
         status = snl_npy_read(scratch, argument[i].path, diag, &npy);
         if (status != SNL_OK) break;

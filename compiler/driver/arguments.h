@@ -1,4 +1,5 @@
-/* compiler/driver/arguments.h -- values for the parameters of an IR function that `snlpc run` calls. */
+/* compiler/driver/arguments.h -- values for the parameters of an IR function that `snlpc run`
+ * calls. */
 #ifndef SNL_DRIVER_ARGUMENTS_H
 #define SNL_DRIVER_ARGUMENTS_H
 
@@ -16,8 +17,9 @@ typedef struct SnlArgument {
 SnlStatus snl_arguments_parse(const SnlFunc *func, char *const *text, size_t n, SnlDiag *diag,
                               SnlArgument *out);
 
-/* The tensors of call number `call` (from 0): random ones differ from call to call, positions advance
- * by n_tokens. Ids are below the vocabulary of the module's `embed` ops. Real numbers are exact in f32. */
+/* The tensors of call number `call` (from 0): random ones differ from call to call, positions
+ * advance by n_tokens. Ids are below the vocabulary of the module's `embed` ops. Real numbers are
+ * exact in f32. */
 SnlStatus snl_arguments_make(SnlArena *arena, const SnlFunc *func, const SnlArgument *argument,
                              int64_t n_tokens, uint64_t seed, int64_t call, SnlDiag *diag,
                              SnlTensor *out);

@@ -23,8 +23,7 @@ typedef struct Build {
     double start;
 } Build;
 
-/* ---- code ---------------------------------------------------------------------------------------
- */
+/* ---- code ------------------------------------------------------------------------------------ */
 
 static SnlEmitKind emit_kind(SnlBuildKind kind)
 {
@@ -97,8 +96,7 @@ static SnlStatus produce(Build *b)
     return status;
 }
 
-/* ---- summary ------------------------------------------------------------------------------------
- */
+/* ---- summary --------------------------------------------------------------------------------- */
 
 static bool wants_sequential(const SnlCompilation *c)
 {
@@ -124,8 +122,7 @@ static void print_summary(const Build *b)
     snl_summary_print(stderr, &summary);
 }
 
-/* ---- output -------------------------------------------------------------------------------------
- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static SnlStatus to_stdout(Build *b)
 {

@@ -16,9 +16,8 @@ static const struct argp_option options[] = {
      1},
     {"quiet", 'q', NULL, 0, "No summary on stderr", 1},
     {"tensors", OPT_TENSORS, NULL, 0,
-     "List every stored tensor in the summary: shape, format, bytes, and the relative error (root of "
-     "the "
-     "mean square) that its format makes. Without it they are listed by class",
+     "List every stored tensor in the summary: shape, format, bytes, and the relative error (root "
+     "of the mean square) that its format makes. Without it they are listed by class",
      1},
     {"keep-states", OPT_STATES, NULL, 0,
      "Let the program write the output of every layer (its option --states), for tests", 12},

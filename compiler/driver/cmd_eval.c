@@ -57,21 +57,17 @@ static const char doc[] =
     "Compiles a temporary program with the sequential graph and all plans, one for each --weights, "
     "and runs them in this process. The first row is the sequential graph in the first format: all "
     "other rows are compared with it, so give --weights f32 first to see what formats cost. A "
-    "--weights-head belongs to the --weights before it; before all of them, to each. The memory that "
-    "the plans' caches take is printed first.\n\n"
+    "--weights-head belongs to the --weights before it; before all of them, to each. The memory "
+    "that the plans' caches take is printed first.\n\n"
     "Columns: perplexity (windows of --context tokens that do not overlap, caches reset, the "
-    "beginning "
-    "token first when the tokenizer adds one, every next token scored), its change against "
-    "sequential, KL(sequential || plan) in nats per token, how often the most probable token is "
-    "the "
-    "same, tokens of a greedy text until the first other one, layers evaluated per token, how many "
-    "of "
-    "these evaluations wait for each other, barriers per decoded token, decode and prefill speed "
-    "and "
-    "how many times faster than sequential they are (interleaved runs, medians).\n\n"
+    "beginning token first when the tokenizer adds one, every next token scored), its change "
+    "against sequential, KL(sequential || plan) in nats per token, how often the most probable "
+    "token is the same, tokens of a greedy text until the first other one, layers evaluated per "
+    "token, how many of these evaluations wait for each other, barriers per decoded token, decode "
+    "and prefill speed and how many times faster than sequential they are (interleaved runs, "
+    "medians).\n\n"
     "Plans with init=warm have no perplexity of their own (a token's result depends on the states "
-    "of "
-    "the token before) and are refused. Plans with prefill=seq are scored token by "
+    "of the token before) and are refused. Plans with prefill=seq are scored token by "
     "token.\n\n" SNL_PLAN_HELP "Examples:\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 K1' --plan 'n8 K2'\n"
     "  snlpc eval models/story --text book.txt --plan 'n8 4xF2' --context 256 --json\n"
@@ -85,15 +81,18 @@ static void check_options(const Eval *e, struct argp_state *state)
     if (!e->compile.model) argp_error(state, "no MODEL given");
     if (!e->text) argp_error(state, "no text given: add --text FILE");
     if (e->compile.pipeline.text)
-        argp_error(state, "eval takes no --pipeline: it judges what --plan, --weights, --weights-head and "
-                          "--kv choose");
+        argp_error(state,
+                   "eval takes no --pipeline: it judges what --plan, --weights, --weights-head and "
+                   "--kv choose");
     if (e->residuals && (e->compile.chose_weights || e->compile.kv))
-        argp_error(state, "--residuals takes no --weights, --weights-head or --kv: states are those of "
-                          "the model's own numbers");
+        argp_error(state,
+                   "--residuals takes no --weights, --weights-head or --kv: states are those of "
+                   "the model's own numbers");
     const char *other = strcmp(e->compile.target.cpu, "native") != 0 ? "--cpu" : e->of_programs;
     if (e->residuals && other)
-        argp_error(state, "--residuals takes no %s, which is about compiled programs: the reference "
-                          "evaluator runs, on one thread, and scores and times nothing",
+        argp_error(state,
+                   "--residuals takes no %s, which is about compiled programs: the reference "
+                   "evaluator runs, on one thread, and scores and times nothing",
                    other);
 }
 
@@ -148,8 +147,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- plans
- * ------------------------------------------------------------------------------------------ */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static SnlStatus refuse_warm(const SnlMode *mode, SnlDiag *diag)
 {
@@ -180,8 +178,7 @@ static SnlStatus check_plans(Eval *e, SnlDiag *diag)
                         "no plan with a window: add --plan 'n8 K2'");
 }
 
-/* ---- measuring
- * -------------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 static SnlStatus measure(const Eval *e, const SnlEvalSet *set, const SnlEvalText *text)
 {

@@ -1,4 +1,5 @@
-/* compiler/driver/cmd_opt.c -- `snlpc opt`: IR text in, IR text (or dot) out. What the golden tests use. */
+/* compiler/driver/cmd_opt.c -- `snlpc opt`: IR text in, IR text (or dot) out. What the golden tests
+ * use. */
 #include "compiler/driver/commands.h"
 #include "compiler/driver/ir_file.h"
 #include "compiler/driver/pipeline.h"

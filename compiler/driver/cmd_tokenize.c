@@ -183,8 +183,8 @@ enum { KEY_NO_SPECIAL = 0x2000, KEY_SPECIAL };
 
 static const char tokenize_doc[] =
     "Print the token ids of the text on standard input, separated by spaces.\v" MODEL_DOC
-    " Special tokens written out in the text become their ids. Broken UTF-8 is read as U+FFFD; a model "
-    "whose tokens are bytes takes every byte as it is.\n\n"
+    " Special tokens written out in the text become their ids. Broken UTF-8 is read as U+FFFD; a "
+    "model whose tokens are bytes takes every byte as it is.\n\n"
     "Example:\n"
     "  printf 'Once upon a time' | snlpc tokenize models/story";
 static const char detokenize_doc[] = "Print the text of the token ids on standard input, which "

@@ -1,7 +1,7 @@
 /* compiler/driver/commands.h -- the subcommands of snlpc.
  *
- * Each gets the arguments after `snlpc` (argv[0] is the command's name), parses them with argp, prints
- * its own diagnostics and returns the exit code of the process (ir/base/status.def). */
+ * Each gets the arguments after `snlpc` (argv[0] is the command's name), parses them with argp,
+ * prints its own diagnostics and returns the exit code of the process (ir/base/status.def). */
 #ifndef SNL_DRIVER_COMMANDS_H
 #define SNL_DRIVER_COMMANDS_H
 

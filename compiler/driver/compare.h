@@ -1,5 +1,5 @@
-/* compiler/driver/compare.h -- how far compiled results are from the evaluator's, and how far they may
- * be. */
+/* compiler/driver/compare.h -- how far compiled results are from the evaluator's, and how far they
+ * may be. */
 #ifndef SNL_DRIVER_COMPARE_H
 #define SNL_DRIVER_COMPARE_H
 
@@ -15,9 +15,9 @@ typedef struct SnlErrors {
 
 SnlErrors snl_compare(const SnlTensor *found, const SnlTensor *wanted);
 
-/* The limits of `relative`, one row per stored format of weights: kernels accumulate in f32 whatever the
- * weights' format; the evaluator reads the same rounded weights, so that a format's own rounding is not
- * in the error. */
+/* The limits of `relative`, one row per stored format of weights: kernels accumulate in f32
+ * whatever the weights' format; the evaluator reads the same rounded weights, so that a format's
+ * own rounding is not in the error. */
 double snl_compare_limit(const SnlModule *m);
 
 #endif

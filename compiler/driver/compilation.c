@@ -13,8 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- memory of caches
- * ----------------------------------------------------------------------------- */
+/* ---- memory of caches ------------------------------------------------------------------------ */
 
 static int64_t half_of_memory(void)
 {
@@ -68,8 +67,7 @@ static SnlStatus check_mode_caches(const SnlCompilation *c, const SnlMode *mode)
     return snl_check_caches(c->options, name_of(mode, plan), plan, func, n, c->diag);
 }
 
-/* ---- IR -----------------------------------------------------------------------------------------
- */
+/* ---- IR -------------------------------------------------------------------------------------- */
 
 /* What a pipeline of the user's own would not heed. */
 static SnlStatus check_pipeline(const SnlCompileOptions *o, SnlDiag *diag)
@@ -81,9 +79,10 @@ static SnlStatus check_pipeline(const SnlCompileOptions *o, SnlDiag *diag)
             "takes the place of --plan and --modes: name the plan in the pipeline, as "
             "in newton{plan=\"n8 K1\"},lower-newton,...");
     if (o->chose_weights || o->kv)
-        return snl_error_at(diag, SNL_E_USAGE, "--pipeline",
-                            "takes the place of --weights, --weights-head and --kv: name the formats "
-                            "in the pipeline, as in " SNL_PIPELINE_FORMATS);
+        return snl_error_at(
+            diag, SNL_E_USAGE, "--pipeline",
+            "takes the place of --weights, --weights-head and --kv: name the formats "
+            "in the pipeline, as in " SNL_PIPELINE_FORMATS);
     return SNL_OK;
 }
 
@@ -117,12 +116,12 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
     SnlPipelineOptions options = o->pipeline.options;
     options.source = c->model.source;
     SNL_TRY(snl_pipeline_run(m, text, &options, c->diag));
-    for (size_t i = 0; i < c->modes.list.n; i++) SNL_TRY(check_mode_caches(c, &c->modes.list.at[i]));
+    for (size_t i = 0; i < c->modes.list.n; i++)
+        SNL_TRY(check_mode_caches(c, &c->modes.list.at[i]));
     return SNL_OK;
 }
 
-/* ---- graphs
- * --------------------------------------------------------------------------------------- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char *form,
                                 SnlFunc **out)
@@ -183,8 +182,7 @@ static SnlStatus describe_graphs(SnlCompilation *c)
     return SNL_OK;
 }
 
-/* ---- the program
- * ---------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 SnlStatus snl_compilation_describe(SnlCompilation *c)
 {
@@ -192,19 +190,20 @@ SnlStatus snl_compilation_describe(SnlCompilation *c)
     SNL_TRY(describe_graphs(c));
     SNL_TRY(snl_tokenizer_build(c->arena, model->tokenizer, model->tokenizer_path, model->vocab,
                                 c->diag, &c->tokenizer, &c->tokenizer_nbytes));
-    c->spec = (SnlProgramSpec){.name = model->name,
-                               .family = model->family,
-                               .weight_format = snl_payload_format(c->arena, model->module, &c->payload),
-                               .vocab = model->vocab,
-                               .context = model->context,
-                               .trained_context = model->trained_context,
-                               .n_params = model->n_params,
-                               .eos = model->eos,
-                               .n_eos = model->n_eos,
-                               .graphs = c->graphs,
-                               .n_graphs = c->modes.list.n,
-                               .outputs = c->outputs,
-                               .n_outputs = c->n_outputs};
+    c->spec =
+        (SnlProgramSpec){.name = model->name,
+                         .family = model->family,
+                         .weight_format = snl_payload_format(c->arena, model->module, &c->payload),
+                         .vocab = model->vocab,
+                         .context = model->context,
+                         .trained_context = model->trained_context,
+                         .n_params = model->n_params,
+                         .eos = model->eos,
+                         .n_eos = model->n_eos,
+                         .graphs = c->graphs,
+                         .n_graphs = c->modes.list.n,
+                         .outputs = c->outputs,
+                         .n_outputs = c->n_outputs};
     c->spec.swept_bytes = c->payload.swept_nbytes;
     c->spec.payload_id = snl_trailer_id(&c->payload, c->tokenizer, c->tokenizer_nbytes);
     return SNL_OK;

@@ -58,8 +58,9 @@ void snl_compilation_close(SnlCompilation *c);
  * when it cannot be had. Prints nothing. */
 bool snl_sequential_cost(const SnlCompileOptions *options, SnlStepCost *out);
 
-/* --plan, --weights, --weights-head, --kv, --context, --random-weights, --max-state, --cpu and the options of passes. The
- * state's input of this child parser is a SnlCompileOptions *; snl_compile_options_init before. */
+/* --plan, --weights, --weights-head, --kv, --context, --random-weights, --max-state, --cpu and the
+ * options of passes. The state's input of this child parser is a SnlCompileOptions *;
+ * snl_compile_options_init before. */
 extern const struct argp snl_compile_argp;
 /* What a plan is, for --help. */
 #define SNL_PLAN_HELP                                                                              \

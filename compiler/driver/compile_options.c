@@ -5,7 +5,16 @@
 
 #include <string.h>
 
-enum { OPT_PLAN = 0x3000, OPT_WEIGHTS, OPT_HEAD, OPT_KV, OPT_CONTEXT, OPT_RANDOM, OPT_MAX_STATE, OPT_CPU };
+enum {
+    OPT_PLAN = 0x3000,
+    OPT_WEIGHTS,
+    OPT_HEAD,
+    OPT_KV,
+    OPT_CONTEXT,
+    OPT_RANDOM,
+    OPT_MAX_STATE,
+    OPT_CPU
+};
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Model:", 12},

@@ -9,8 +9,8 @@
 /* Layers of one token, counted from the plan alone. */
 typedef struct SnlPlanCounts {
     int64_t layers; /* of the model: what the sequential program evaluates */
-    /* A fused layer counts as the layers in it; that kv = corrected makes keys and values once more is
-     * not counted. */
+    /* A fused layer counts as the layers in it; that kv = corrected makes keys and values once more
+     * is not counted. */
     int64_t layer_evals;
     int64_t steps; /* of these, one after the other */
 } SnlPlanCounts;

@@ -1,4 +1,5 @@
-/* compiler/driver/emergency.c -- last actions of a process; only async-signal-safe calls on the way. */
+/* compiler/driver/emergency.c -- last actions of a process; only async-signal-safe calls on the
+ * way. */
 #include "compiler/driver/emergency.h"
 
 #include "codegen/fatal.h"
@@ -24,7 +25,7 @@ static struct {
     size_t reproducer_len;
 } state;
 
-/* ---- temporary files ---------------------------------------------------------------------------- */
+/* ---- temporary files ------------------------------------------------------------------------- */
 
 static bool keep_path(char *to, const char *path)
 {
@@ -59,8 +60,8 @@ const char *snl_emergency_path(SnlArena *arena, const char *name)
     return snl_arena_printf(arena, "%s/%s", state.folder, name);
 }
 
-/* Everything in it: files that are written under another name first have that name now. Nobody else reads
- * the listing, so that a handler finds it free. */
+/* Everything in it: files that are written under another name first have that name now. Nobody else
+ * reads the listing, so that a handler finds it free. */
 static void empty_folder(void)
 {
     rewinddir(state.listing);
@@ -91,7 +92,7 @@ static void remove_everything(void)
     state.output[0] = '\0';
 }
 
-/* ---- the reproducer ----------------------------------------------------------------------------- */
+/* ---- the reproducer -------------------------------------------------------------------------- */
 
 void snl_emergency_set_reproducer(const char *text)
 {
@@ -147,7 +148,7 @@ void snl_emergency_write_reproducer(void)
     state.reproducer = NULL;
 }
 
-/* ---- handlers ----------------------------------------------------------------------------------- */
+/* ---- handlers -------------------------------------------------------------------------------- */
 
 static void on_stop(int number)
 {
@@ -192,7 +193,8 @@ void snl_emergency_install(void)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) install(stops[i], on_stop);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, told like a full disk */
+    /* A file that may not grow is a failed write, told like a full disk. */
+    signal(SIGXFSZ, SIG_IGN);
     install(SIGABRT, on_crash);
 #ifndef __SANITIZE_ADDRESS__
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};

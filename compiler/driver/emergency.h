@@ -1,8 +1,8 @@
-/* compiler/driver/emergency.h -- what is done when the process cannot go on: temporary files are removed
- * and, after an internal error, a reproducer is left behind.
+/* compiler/driver/emergency.h -- what is done when the process cannot go on: temporary files are
+ * removed and, after an internal error, a reproducer is left behind.
  *
- * Signal handlers and LLVM's fatal-error handler get no context of their own; so this is the one place
- * of the compiler with process-wide state. Only main's thread may call these functions. */
+ * Signal handlers and LLVM's fatal-error handler get no context of their own; so this is the one
+ * place of the compiler with process-wide state. Only main's thread may call these functions. */
 #ifndef SNL_DRIVER_EMERGENCY_H
 #define SNL_DRIVER_EMERGENCY_H
 
@@ -13,11 +13,12 @@
  * reproducer and end it with exit code 3. */
 void snl_emergency_install(void);
 
-/* The reproducer: `text` replays what is going on now; kept, not copied. NULL: nothing to replay. */
+/* The reproducer: `text` replays what is going on now; kept, not copied. NULL: nothing to
+ * replay. */
 void snl_emergency_set_reproducer(const char *text);
 
-/* A folder for temporary files, in $TMPDIR or /tmp; NULL with errno set when it cannot be made. At most
- * one at a time. */
+/* A folder for temporary files, in $TMPDIR or /tmp; NULL with errno set when it cannot be made. At
+ * most one at a time. */
 const char *snl_emergency_folder(SnlArena *arena);
 /* A path of a file in that folder. */
 const char *snl_emergency_path(SnlArena *arena, const char *name);

@@ -23,8 +23,7 @@ SnlStatus snl_eval_report(SnlrtStatus status, const SnlrtError *err, const char 
     return snl_error_at(diag, kind, place, "%s", err->text);
 }
 
-/* ---- compiling
- * -------------------------------------------------------------------------------------- */
+/* ---- compiling ------------------------------------------------------------------------------- */
 
 static SnlStatus append_weights(SnlCompilation *c, const char *library)
 {
@@ -57,8 +56,7 @@ static SnlStatus compile(SnlCompilation *c, const char *library)
     return append_weights(c, library);
 }
 
-/* ---- loading
- * ---------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static SnlStatus load(SnlEvalProgram *p, const char *library)
 {
@@ -134,8 +132,7 @@ void snl_eval_program_close(SnlEvalProgram *p)
     *p = (SnlEvalProgram){0};
 }
 
-/* ---- all formats
- * ------------------------------------------------------------------------------------ */
+/* ---- all formats ----------------------------------------------------------------------------- */
 
 static void add_rows(SnlEvalSet *set, const SnlEvalProgram *p)
 {

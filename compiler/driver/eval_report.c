@@ -57,8 +57,7 @@ static double rate(double seconds)
     return seconds > 0 ? 1.0 / seconds : 0.0;
 }
 
-/* ---- table
- * ------------------------------------------------------------------------------------------ */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 /* Several formats: rows say which, and how large it is. */
 static bool has_formats(const SnlEvalSet *set)
@@ -97,7 +96,8 @@ void snl_eval_print_caches(FILE *out, const SnlEvalSet *set)
     int plan = column_width(set, "", plan_of), format = column_width(set, "", format_of);
     for (size_t i = 0; i < set->n_rows; i++) {
         const SnlEvalRow *row = &set->row[i];
-        const SnlGraphSpec *graph = &row->program->c.graphs[row->graph - row->program->model->graphs];
+        const SnlGraphSpec *graph =
+            &row->program->c.graphs[row->graph - row->program->model->graphs];
         const SnlFunc *both[] = {graph->decode, graph->prefill};
         fprintf(out, "%-8s ", i ? "" : "caches");
         if (has_formats(set)) fprintf(out, "%-*s  ", format, format_of(row));
@@ -135,9 +135,11 @@ static void print_head(FILE *out, const SnlEvalReport *report)
                 threads, threads == 1 ? "" : "s", r->n_runs, r->n_decode, r->n_prefill);
     fputs(has_formats(report->set) ? "; all against the first row\n\n" : "\n\n", out);
     if (has_formats(report->set))
-        fprintf(out, "%-*s        size  ", column_width(report->set, "weights", format_of), "weights");
+        fprintf(out, "%-*s        size  ", column_width(report->set, "weights", format_of),
+                "weights");
     fprintf(out, "%-*s  perplexity  against %s        KL    agree  greedy  evals  steps  barriers",
-            column_width(report->set, "plan", plan_of), "plan", has_formats(report->set) ? "1st" : "seq");
+            column_width(report->set, "plan", plan_of), "plan",
+            has_formats(report->set) ? "1st" : "seq");
     if (r->n_runs) fputs("    decode       x   prefill       x", out);
     fputc('\n', out);
 }
@@ -182,8 +184,7 @@ void snl_eval_print_table(FILE *out, const SnlEvalReport *report)
                     set->row[i].graph->plan);
 }
 
-/* ---- JSON
- * ------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void print_times(FILE *out, const SnlEvalResult *seq, const SnlEvalResult *r)
 {

@@ -50,8 +50,7 @@ typedef struct Tracer {
         *chain; /* of the function that runs; its states go to `right` or into the last column */
 } Tracer;
 
-/* ---- traces
- * ----------------------------------------------------------------------------------------- */
+/* ---- traces ---------------------------------------------------------------------------------- */
 
 static double relative_error(const double *found, const double *right, int64_t n)
 {
@@ -131,8 +130,7 @@ static const SnlOp *find_chain(const SnlModule *m, const char *func)
     return op;
 }
 
-/* ---- windows
- * ---------------------------------------------------------------------------------------- */
+/* ---- windows --------------------------------------------------------------------------------- */
 
 static void prepare_window(Residuals *r, const SnlWindow *window, const SnlOp *op, WindowErrors *w)
 {
@@ -158,8 +156,7 @@ static void prepare_windows(Residuals *r, const SnlMode *mode, const char *func,
         }
 }
 
-/* ---- printing
- * --------------------------------------------------------------------------------------- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static const char *layers_text(Residuals *r, const WindowErrors *w, size_t unit)
 {
@@ -233,8 +230,7 @@ static void print_all(Residuals *r, Tracer *t)
     if (r->o->json) fputs("]}\n", r->out);
 }
 
-/* ---- plans
- * ------------------------------------------------------------------------------------------ */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static SnlStatus run_passes(Residuals *r, const char *text)
 {
@@ -263,12 +259,12 @@ static SnlStatus check_memory(Residuals *r, const SnlMode *mode, const SnlFunc *
         if (used[m->states.at[i]->id])
             bytes += snl_type_elems(m->states.at[i]->type, 0) * (int64_t)sizeof(double);
     if (bytes <= most) return SNL_OK;
-    return snl_error_at(r->diag, SNL_E_PLAN, "--max-state",
-                        "mode '%s' (plan %s) keeps %s of caches in the evaluator, 8 bytes a number, "
-                        "wanted at most %s: take a smaller --context or fewer sweeps, or raise "
-                        "--max-state",
-                        mode->name, mode->text, snl_bytes_text(r->arena, bytes),
-                        snl_bytes_text(r->arena, most));
+    return snl_error_at(
+        r->diag, SNL_E_PLAN, "--max-state",
+        "mode '%s' (plan %s) keeps %s of caches in the evaluator, 8 bytes a number, "
+        "wanted at most %s: take a smaller --context or fewer sweeps, or raise "
+        "--max-state",
+        mode->name, mode->text, snl_bytes_text(r->arena, bytes), snl_bytes_text(r->arena, most));
 }
 
 static SnlStatus build_plan(Residuals *r, const SnlMode *mode)
@@ -297,8 +293,7 @@ static SnlStatus compare_plan(Residuals *r, const SnlMode *mode, Tracer *t)
     return run_func(r, units, compare_chain, t);
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static SnlStatus encode(Residuals *r, const SnlFile *file, SnlrtIds *out)
 {

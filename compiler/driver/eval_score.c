@@ -1,5 +1,5 @@
-/* compiler/driver/eval_score.c -- what plans and formats make of a text: perplexity, divergence, agreement,
- * and greedy continuations.
+/* compiler/driver/eval_score.c -- what plans and formats make of a text: perplexity, divergence,
+ * agreement, and greedy continuations.
  *
  * All rows go through the text together, a block at a time, so that the sequential logits of one
  * block are all that is kept. Default caches give every split of a text the same result; graphs
@@ -16,8 +16,7 @@
 
 enum { BLOCK = 64, GREEDY_PROMPT = 32 };
 
-/* ---- the text
- * --------------------------------------------------------------------------------------- */
+/* ---- the text -------------------------------------------------------------------------------- */
 
 static SnlStatus encode(const SnlEvalProgram *p, const char *path, const char *text, size_t n,
                         unsigned flags, SnlrtIds *out)
@@ -59,8 +58,7 @@ void snl_eval_text_deinit(SnlEvalText *text)
     snlrt_ids_deinit(&text->ids);
 }
 
-/* ---- rows of logits
- * --------------------------------------------------------------------------------- */
+/* ---- rows of logits -------------------------------------------------------------------------- */
 
 /* ln of the sum of exponentials. */
 static double log_sum(const float *row, int64_t n)
@@ -83,8 +81,7 @@ static double divergence(const float *a, const float *b, double log_a, double lo
     return sum;
 }
 
-/* ---- windows
- * ---------------------------------------------------------------------------------------- */
+/* ---- windows --------------------------------------------------------------------------------- */
 
 typedef struct Scorer {
     const SnlEvalSet *set;
@@ -184,8 +181,7 @@ SnlStatus snl_eval_score(const SnlEvalSet *set, const SnlEvalText *text, bool sk
     return score_windows(&s, text, skip_half);
 }
 
-/* ---- greedy texts
- * ----------------------------------------------------------------------------------- */
+/* ---- greedy texts ---------------------------------------------------------------------------- */
 
 typedef struct Greedy {
     const SnlEvalSet *set;

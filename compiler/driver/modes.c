@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- names
- * ---------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool is_letter(char c)
 {
@@ -25,7 +24,8 @@ static bool is_plan_word(const char *text, size_t n)
 }
 
 /* Length of the NAME of "NAME=PLAN"; 0: there is none. (A plan begins with seq, nINT or [, and none
- * of these is followed by '='; a text that begins with a later word of a plan is a mistaken plan.) */
+ * of these is followed by '='; a text that begins with a later word of a plan is a mistaken
+ * plan.) */
 static size_t name_length(const char *text)
 {
     size_t n = 0;
@@ -74,8 +74,7 @@ static const char *default_name(SnlArena *arena, const SnlModes *modes, const Sn
     return name;
 }
 
-/* ---- plans
- * ---------------------------------------------------------------------------------------- */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static SnlStatus parse_plan(SnlArena *arena, const char *text, SnlDiag *diag, SnlModes *modes)
 {
@@ -168,8 +167,7 @@ SnlStatus snl_modes_parse(SnlArena *arena, const SnlModeArgs *args, SnlDiag *dia
     return SNL_OK;
 }
 
-/* ---- functions
- * ------------------------------------------------------------------------------------ */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 SnlStatus snl_modes_fit(SnlModes *modes, SnlModule *m, SnlWeightSource *source, SnlDiag *diag)
 {

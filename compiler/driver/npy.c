@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- header ------------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 typedef enum Element { F2, F4, F8, I4, I8, U1, N_ELEMENTS } Element;
 static const struct {
@@ -111,7 +111,7 @@ static SnlStatus read_header(Cursor *c, Element *out_element, SnlNpy *out)
     return SNL_OK;
 }
 
-/* ---- elements ----------------------------------------------------------------------------------- */
+/* ---- elements -------------------------------------------------------------------------------- */
 
 static double element(Element kind, const uint8_t *at)
 {
@@ -200,7 +200,7 @@ SnlStatus snl_npy_read(SnlArena *arena, const char *path, SnlDiag *diag, SnlNpy 
     return status;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* NumPy wants the elements at a multiple of 64: the dictionary is padded with spaces. */
 static void write_header(FILE *out, SnlDtype dtype, int rank, const int64_t *dim)

@@ -1,7 +1,7 @@
 /* compiler/driver/npy.h -- NumPy's .npy files: tensors in and out of `snlpc run`.
  *
- * Read: format versions 1 to 3; little-endian f2, f4, f8, i4, i8 and u1; row-major only. Values become
- * doubles. Written: version 1, `<f4` or `<i4`. */
+ * Read: format versions 1 to 3; little-endian f2, f4, f8, i4, i8 and u1; row-major only. Values
+ * become doubles. Written: version 1, `<f4` or `<i4`. */
 #ifndef SNL_DRIVER_NPY_H
 #define SNL_DRIVER_NPY_H
 

@@ -116,8 +116,7 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
                             caches_text(arena, spec->kv), all_shapes_text(arena, spec), redzone);
 }
 
-/* ---- options ------------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 enum {
     OPT_PIPELINE = 0x1000,
@@ -133,7 +132,8 @@ enum {
 static const struct argp_option pipeline_options[] = {
     {NULL, 0, NULL, 0, "Passes:", 50},
     {"pipeline", OPT_PIPELINE, "TEXT", 0,
-     "Run these passes, in this order, instead of the usual ones, with plans and formats named in it: NAME{OPTION=VALUE ...},NAME,... "
+     "Run these passes, in this order, instead of the usual ones, with plans and formats named in "
+     "it: NAME{OPTION=VALUE ...},NAME,... "
      "The empty text runs none",
      50},
     {"print-ir-after", OPT_AFTER, "PASSES", 0,

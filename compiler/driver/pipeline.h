@@ -44,7 +44,8 @@ typedef struct SnlPipelineSpec {
 char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec);
 
 /* How a pipeline names what --weights, --weights-head and --kv choose, for messages. */
-#define SNL_PIPELINE_FORMATS "fold{weights=q4_0 head=q8_0},...,pack{weights=q4_0 head=q8_0},caches{kv=f16},..."
+#define SNL_PIPELINE_FORMATS                                                                       \
+    "fold{weights=q4_0 head=q8_0},...,pack{weights=q4_0 head=q8_0},caches{kv=f16},..."
 
 /* "text" with its quotes, as a pipeline takes it. */
 const char *snl_pipeline_quoted(SnlArena *arena, const char *text);

@@ -1,4 +1,5 @@
-/* compiler/driver/progress.h -- a bar on stderr while weights are written; silent without a terminal. */
+/* compiler/driver/progress.h -- a bar on stderr while weights are written; silent without a
+ * terminal. */
 #ifndef SNL_DRIVER_PROGRESS_H
 #define SNL_DRIVER_PROGRESS_H
 

@@ -1,5 +1,5 @@
-/* compiler/driver/reproducer.h -- the text that replays a failure: command line, pipeline and IR in one
- * `.snl` file. */
+/* compiler/driver/reproducer.h -- the text that replays a failure: command line, pipeline and IR in
+ * one `.snl` file. */
 #ifndef SNL_DRIVER_REPRODUCER_H
 #define SNL_DRIVER_REPRODUCER_H
 

@@ -7,8 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- texts
- * ---------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static bool has_note(const SnlAttrValue *notes, const char *note)
 {
@@ -100,8 +99,7 @@ const char *snl_state_sum_text(SnlArena *arena, const SnlFunc *const *funcs, siz
     return snl_arena_printf(arena, "%s (%s)", snl_bytes_text(arena, sum), terms);
 }
 
-/* ---- one mode
- * ------------------------------------------------------------------------------------- */
+/* ---- one mode -------------------------------------------------------------------------------- */
 
 typedef struct Printer {
     FILE *out;
@@ -196,8 +194,7 @@ static void print_mode(const Printer *p, size_t i)
     if (p->c->modes.list.at[i].plan.windows.n && p->has_sequential) print_verdict(p, &cost);
 }
 
-/* ---- the program
- * ---------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static void find_sequential(Printer *p)
 {

@@ -9,8 +9,7 @@
 
 enum { MOST_CLASSES = 24 }; /* that are printed by themselves */
 
-/* ---- classes ------------------------------------------------------------------------------------
- */
+/* ---- classes --------------------------------------------------------------------------------- */
 
 static bool is_digit(char c)
 {
@@ -100,8 +99,7 @@ SnlTensorClasses snl_tensor_classes(SnlArena *arena, const SnlModule *m, const S
     return (SnlTensorClasses){c.classes.at, c.classes.n};
 }
 
-/* ---- printing -----------------------------------------------------------------------------------
- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static const char *class_label(SnlArena *arena, const SnlTensorClass *class)
 {

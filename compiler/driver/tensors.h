@@ -1,4 +1,5 @@
-/* compiler/driver/tensors.h -- how the weights of a program are stored, and what that does to them. */
+/* compiler/driver/tensors.h -- how the weights of a program are stored, and what that does to
+ * them. */
 #ifndef SNL_DRIVER_TENSORS_H
 #define SNL_DRIVER_TENSORS_H
 

@@ -1,7 +1,7 @@
 /* compiler/frontend/tokenizer.h -- tokenizer description in, blob for the emitted program out.
  *
- * The blob's format is private to this file's implementation and runtime/tokenizer.c, which reads it
- * (and which `snlpc tokenize` links, so that both sides are one code). */
+ * The blob's format is private to this file's implementation and runtime/tokenizer.c, which reads
+ * it (and which `snlpc tokenize` links, so that both sides are one code). */
 #ifndef SNL_FRONTEND_TOKENIZER_H
 #define SNL_FRONTEND_TOKENIZER_H
 

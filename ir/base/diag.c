@@ -64,8 +64,7 @@ const char *snl_diag_text(const SnlDiag *diag)
     return diag->text;
 }
 
-/* ---- the kept text ------------------------------------------------------------------------------
- */
+/* ---- the kept text --------------------------------------------------------------------------- */
 
 static void put(SnlDiag *diag, const char *bytes, size_t n)
 {

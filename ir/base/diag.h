@@ -39,7 +39,8 @@ typedef struct SnlLoc {
 
 typedef struct SnlDiag SnlDiag;
 
-/* `out` NULL: messages are only counted and kept (tests). Stops printing after max_errors (0: 20). */
+/* `out` NULL: messages are only counted and kept (tests). Stops printing after max_errors (0:
+ * 20). */
 SnlDiag *snl_diag_create(FILE *out, unsigned max_errors);
 void snl_diag_destroy(SnlDiag *diag);
 

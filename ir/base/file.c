@@ -11,8 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- inputs ------------------------------------------------------------------------------------
- */
+/* ---- inputs ---------------------------------------------------------------------------------- */
 
 static const uint8_t no_bytes[1];
 
@@ -132,8 +131,7 @@ SnlStatus snl_file_read(SnlArena *arena, const char *path, size_t max_bytes, Snl
     return status;
 }
 
-/* ---- outputs -----------------------------------------------------------------------------------
- */
+/* ---- outputs --------------------------------------------------------------------------------- */
 
 static char *format_temp_path(const char *path, unsigned attempt)
 {
@@ -232,8 +230,7 @@ void snl_output_abort(SnlOutput *out)
     forget(out);
 }
 
-/* ---- paths -------------------------------------------------------------------------------------
- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 bool snl_path_exists(const char *path)
 {

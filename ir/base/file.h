@@ -24,7 +24,8 @@ void snl_file_release(const SnlFile *file, size_t offset, size_t nbytes);
 SnlStatus snl_file_read(SnlArena *arena, const char *path, size_t max_bytes, SnlDiag *diag,
                         SnlSource *out_source);
 
-/* Output through a temporary file beside `path`; it takes its name in commit and vanishes in abort. */
+/* Output through a temporary file beside `path`; it takes its name in commit and vanishes in
+ * abort. */
 typedef struct SnlOutput {
     FILE *stream;
     char *temp_path, *path;

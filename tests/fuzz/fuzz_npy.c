@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_npy.c -- any bytes as a .npy file: an error or a tensor, never more memory than the
- * bytes account for. */
+/* tests/fuzz/fuzz_npy.c -- any bytes as a .npy file: an error or a tensor, never more memory than
+ * the bytes account for. */
 #include "compiler/driver/npy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

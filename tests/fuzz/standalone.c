@@ -1,7 +1,7 @@
 /* tests/fuzz/standalone.c -- runs a fuzz target over files and folders of files, without a fuzzer.
  *
- * Every corpus is an ordinary test this way, with any compiler. A folder that is missing or empty is a
- * failure: it would test nothing. */
+ * Every corpus is an ordinary test this way, with any compiler. A folder that is missing or empty
+ * is a failure: it would test nothing. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

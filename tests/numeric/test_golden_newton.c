@@ -22,8 +22,7 @@ typedef struct Check {
     const SnlOp *chain; /* of @forward */
 } Check;
 
-/* ---- states
- * ---------------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------- */
 
 /* After the last sweep s_{j+1} is `<hs_prefix>j`; units are counted through all windows of the
  * plan. */
@@ -63,8 +62,7 @@ static void fill_warm(void *user, const SnlOp *op, int64_t sweep, size_t link,
     }
 }
 
-/* ---- cases
- * ----------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void check_case(Check *k)
 {

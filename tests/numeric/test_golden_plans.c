@@ -160,7 +160,8 @@ static SnlArena *arena;
 static CaseCounts stored_counts(const char *part)
 {
     CaseCounts out;
-    case_counts_read(arena, snl_arena_printf(arena, "%s/case_counts.md", golden_data()), part, &out);
+    case_counts_read(arena, snl_arena_printf(arena, "%s/case_counts.md", golden_data()), part,
+                     &out);
     return out;
 }
 

@@ -12,7 +12,8 @@ enum { CASES, APPLIES, DOES_NOT_APPLY, REASONS, MAX_CELLS = GOLDEN_MODELS + 2 };
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* The next cell of a row, without blanks and asterisks around it; moves *at to the bar behind it. */
+/* The next cell of a row, without blanks and asterisks around it; moves *at to the bar behind
+ * it. */
 static char *take_cell(SnlArena *arena, const char **at)
 {
     const char *begin = *at + strspn(*at, "| *");
@@ -69,7 +70,8 @@ void case_counts_read(SnlArena *arena, const char *path, const char *after, Case
     static const char *const fixed[REASONS] = {"cases", "applies", "does not apply"};
     SnlSource page;
     SnlDiag *diag = snl_diag_create(NULL, 0);
-    if (snl_file_read(arena, path, 1 << 22, diag, &page) != SNL_OK) fail_msg("%s", snl_diag_text(diag));
+    if (snl_file_read(arena, path, 1 << 22, diag, &page) != SNL_OK)
+        fail_msg("%s", snl_diag_text(diag));
     snl_diag_destroy(diag);
     const char *at = strstr(snl_arena_strndup(arena, page.text, page.len), after);
     at = at ? strstr(at, "| | llama |") : NULL;
@@ -105,7 +107,8 @@ void case_counts_note(CaseCounts *counts, int model, const GoldenCase *c)
         for (row = REASONS; row < counts->n_rows; row++)
             if (strcmp(counts->what[row], c->why_not) == 0) break;
         if (row == counts->n_rows)
-            fail_msg("%s does not apply, for a reason that is not counted: '%s'", c->key, c->why_not);
+            fail_msg("%s does not apply, for a reason that is not counted: '%s'", c->key,
+                     c->why_not);
     }
     counts->n[CASES][model]++;
     counts->n[row][model]++;

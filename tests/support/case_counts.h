@@ -1,6 +1,6 @@
-/* tests/support/case_counts.h -- how many stored cases there are, apply, and do not apply by reason:
- * the table of REFERENCE.md, and those of tests/data/case_counts.md (a copy of it, and the same for
- * own/ and for the small copies). A test counts the cases that it ran and compares.
+/* tests/support/case_counts.h -- how many stored cases there are, apply, and do not apply by
+ * reason: the table of REFERENCE.md, and those of tests/data/case_counts.md (a copy of it, and the
+ * same for own/ and for the small copies). A test counts the cases that it ran and compares.
  *
  *     | | llama | full | gqa | ... | all |
  *     |---|---|---|---|...|---|

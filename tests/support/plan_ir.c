@@ -15,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- text
- * ---------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static bool parse_word(char *word, int64_t n_links, PlanIr *p, PlanWindow *w)
 {
@@ -62,8 +61,7 @@ bool plan_parse(SnlArena *arena, const char *text, int64_t n_links, PlanIr *out)
     return out->n_windows > 0;
 }
 
-/* ---- building
- * -------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 typedef struct Cut {
     SnlModule *m;

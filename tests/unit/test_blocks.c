@@ -1,5 +1,5 @@
-/* Block formats: integers and scales worked out by hand, short blocks, zeros, and that rounding twice is
- * rounding once. */
+/* Block formats: integers and scales worked out by hand, short blocks, zeros, and that rounding
+ * twice is rounding once. */
 #include "tests/support/support.h"
 
 #include "ir/type.h"
@@ -69,7 +69,8 @@ static void ties_go_one_way(void **state)
     for (int round = 0; round < 10000; round++) {
         seed = seed * 1664525u + 1013904223u;
         float largest = ldexpf((float)seed, -31), half = largest / 2;
-        float x[SNL_BLOCK] = {largest, half, nextafterf(half, 9), nextafterf(half, 0), -half, -nextafterf(half, 9)};
+        float x[SNL_BLOCK] = {
+            largest, half, nextafterf(half, 9), nextafterf(half, 0), -half, -nextafterf(half, 9)};
         int8_t q[SNL_BLOCK];
         snl_quantize_block(SNL_Q8_0, x, 6, q);
         static const int8_t wanted[] = {127, 63, 63, 63, -63, -63};

@@ -1,5 +1,5 @@
-/* The linker as a process: its complaints become one located error, nothing broken stays behind; the
- * trailer is what runtime/abi.h says. */
+/* The linker as a process: its complaints become one located error, nothing broken stays behind;
+ * the trailer is what runtime/abi.h says. */
 #include "tests/support/support.h"
 
 #include "codegen/link.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* ---- processes ---------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 static void spawn_reports_a_missing_tool(void **state)
 {
@@ -40,15 +40,16 @@ static void spawn_repeats_what_the_tool_says(void **state)
 static void spawn_survives_a_talkative_tool(void **state)
 {
     Support *s = *state;
-    const char *argv[] = {"/bin/sh", "-c",
-                          "i=0; while [ $i -lt 3000 ]; do echo 'a line of complaint number' $i >&2; "
-                          "i=$((i+1)); done; exit 1",
-                          NULL};
+    const char *argv[] = {
+        "/bin/sh", "-c",
+        "i=0; while [ $i -lt 3000 ]; do echo 'a line of complaint number' $i >&2; "
+        "i=$((i+1)); done; exit 1",
+        NULL};
     assert_int_equal(snl_spawn(argv, "dash", s->diag), SNL_MACHINE);
     assert_diag(s->diag, "number 0|a line");
 }
 
-/* ---- linking ------------------------------------------------------------------------------------ */
+/* ---- linking --------------------------------------------------------------------------------- */
 
 static void broken_objects_leave_nothing_behind(void **state)
 {
@@ -88,7 +89,7 @@ static void a_missing_linker_is_named(void **state)
     assert_diag(s->diag, "lld-19");
 }
 
-/* ---- trailer ------------------------------------------------------------------------------------ */
+/* ---- trailer --------------------------------------------------------------------------------- */
 
 static const char text[] = "module @m\n"
                            "weight @e : f32[20, 6] = source \"m\" \"e\"\n"

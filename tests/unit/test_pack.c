@@ -1,5 +1,5 @@
-/* The payload: every element lies where codegen/pack.h says, padding is zero, order is that of first
- * use, and what cannot be stored is refused. */
+/* The payload: every element lies where codegen/pack.h says, padding is zero, order is that of
+ * first use, and what cannot be stored is refused. */
 #include "tests/support/support.h"
 
 #include "codegen/pack.h"
@@ -111,7 +111,8 @@ static char *linear_text(SnlArena *arena, int f, int d, const char *format)
 static void places_every_element_of_panels(void **state)
 {
     Support *s = *state;
-    static const int sizes[][2] = {{1, 1}, {15, 3}, {16, 16}, {17, 15}, {33, 7}, {48, 64}, {5, 130}};
+    static const int sizes[][2] = {{1, 1},  {15, 3},  {16, 16}, {17, 15},
+                                   {33, 7}, {48, 64}, {5, 130}};
     static const char *const formats[] = {"", "bf16", "f16"};
     for (size_t f = 0; f < 3; f++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -124,7 +125,8 @@ static void places_every_element_of_panels(void **state)
         }
 }
 
-/* pack.h's block panels, in its own words: scale of (r, block), then integers without their offset. */
+/* pack.h's block panels, in its own words: scale of (r, block), then integers without their
+ * offset. */
 static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t r, int64_t c)
 {
     int64_t b = c / 32, i = c % 32, block_lines = dtype == SNL_Q8_0 ? 8 : 4;
@@ -393,7 +395,8 @@ static void refuses_numbers_that_are_none(void **state)
         Packed p;
         assert_int_equal(plan_spoiled(&p, s, formats[i], NAN), SNL_OK);
         assert_int_equal(write(&p), SNL_BAD_INPUT);
-        assert_diag(s->diag, "weight '@w' (tensor 'w' of 'm'), row 3, column 35: found nan, wanted a finite number: the "
+        assert_diag(s->diag, "weight '@w' (tensor 'w' of 'm'), row 3, column 35: found nan, wanted "
+                             "a finite number: the "
                              "file is damaged");
         assert_int_equal(plan_spoiled(&p, s, formats[i], -INFINITY), SNL_OK);
         assert_int_equal(write(&p), SNL_BAD_INPUT);
@@ -410,9 +413,12 @@ static void refuses_numbers_beyond_the_format(void **state)
         float fits, does_not;
         const char *message;
     } rows[] = {
-        {"f16", 65504, 65520, "found 65520, wanted numbers within 65504, the largest that f16 holds"},
-        {"bf16", 3.38e38f, 3.4e38f, "wanted numbers within 3.38953e+38, the largest that bf16 holds"},
-        {"q8_0", 8319008, 8330000, "wanted numbers within 8.31901e+06, the largest that q8_0 holds"},
+        {"f16", 65504, 65520,
+         "found 65520, wanted numbers within 65504, the largest that f16 holds"},
+        {"bf16", 3.38e38f, 3.4e38f,
+         "wanted numbers within 3.38953e+38, the largest that bf16 holds"},
+        {"q8_0", 8319008, 8330000,
+         "wanted numbers within 8.31901e+06, the largest that q8_0 holds"},
         {"q4_0", -524032, -525000, "found -525000, wanted numbers within 524032, the largest that"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

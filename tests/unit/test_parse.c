@@ -26,8 +26,7 @@ static SnlModule *parse_good(Support *s, const char *text)
     return m;
 }
 
-/* ---- tokens
- * ---------------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 static SnlToken first_token(const char *text)
 {
@@ -78,8 +77,7 @@ static void names_begin_with_letter_digit_or_underscore(void **state)
     assert_false(snl_name_valid(".a"));
 }
 
-/* ---- accepted
- * --------------------------------------------------------------------------------------- */
+/* ---- accepted -------------------------------------------------------------------------------- */
 
 static const char layers[] =
     "module @m\n"
@@ -164,8 +162,7 @@ static void a_state_parameter_hides_a_state(void **state)
     assert_ptr_equal(l->first->sym[0].state[0], l->state_param[0]);
 }
 
-/* ---- refused
- * ------------------------------------------------------------------------------------------ */
+/* ---- refused --------------------------------------------------------------------------------- */
 
 typedef struct Bad {
     const char *text, *message;
@@ -318,8 +315,7 @@ static void at_most_twenty_errors_are_reported(void **state)
     assert_int_equal(snl_diag_errors(s->diag), 20);
 }
 
-/* ---- limits
- * --------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void long_names_are_refused(void **state)
 {

@@ -175,8 +175,7 @@ static void reads_elements_of_each_type(void **state)
     assert_true(out[1] < -1e38f);
 }
 
-/* ---- the source over files ----------------------------------------------------------------------
- */
+/* ---- the source over files ------------------------------------------------------------------- */
 
 static void source_finds_and_reads_ranges(void **state)
 {

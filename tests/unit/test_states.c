@@ -43,10 +43,10 @@ static void keeps_every_state_in_order(void **state)
 static void reuses_the_taps_there_are(void **state)
 {
     Support *s = *state;
-    SnlFunc *f =
-        parse(s, LAYER "func @forward(%x: f32[T, 4]) -> f32[T, 4] {\n"
-                       "  %h, %mid = chain %x, [@l(), @l(), @l()] {taps = [1]} : f32[T, 4], f32[T, 4]\n"
-                       "  %z = lincomb %h, %mid : f32[T, 4]\n  return %z\n}\n");
+    SnlFunc *f = parse(
+        s, LAYER "func @forward(%x: f32[T, 4]) -> f32[T, 4] {\n"
+                 "  %h, %mid = chain %x, [@l(), @l(), @l()] {taps = [1]} : f32[T, 4], f32[T, 4]\n"
+                 "  %z = lincomb %h, %mid : f32[T, 4]\n  return %z\n}\n");
     SnlOutputSpec *outputs;
     size_t n;
     assert_int_equal(snl_keep_states(f, s->diag, &outputs, &n), SNL_OK);

@@ -253,8 +253,7 @@ static void each_rule_has_a_module_that_breaks_it(void **state)
     }
 }
 
-/* ---- limits
- * ----------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 /* n layers, each calling the one before `times` times. */
 static char *tower(Support *s, int n, int times)
@@ -338,8 +337,7 @@ static void at_most_twenty_errors_are_reported(void **state)
     assert_int_equal(snl_diag_errors(s->diag), 20);
 }
 
-/* ---- graphs no text can make
- * -------------------------------------------------------------------------- */
+/* ---- graphs no text can make ----------------------------------------------------------------- */
 
 typedef struct Graph {
     SnlModule *m;

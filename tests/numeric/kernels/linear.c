@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* Output rows F and inputs K around a panel (16 rows), a line (1 or 2 inputs) and a round of 8
- * lines. N_ENDS of them end at every place of a panel, a register tile and a block; N_SOME are enough
- * for the forms that differ in addresses only. */
+ * lines. N_ENDS of them end at every place of a panel, a register tile and a block; N_SOME are
+ * enough for the forms that differ in addresses only. */
 static const struct {
     int f, k;
 } sizes[] = {{97, 100}, {15, 17}, {16, 33}, {33, 7},  {48, 256},
