@@ -215,22 +215,80 @@ static void write_blocks(const SnlCache *c, LLVMValueRef row, LLVMValueRef to, i
                     snl_offset_const(g, scales, whole * scale_stride));
 }
 
-void snl_cache_write(const SnlCache *c, LLVMValueRef position, LLVMValueRef key, LLVMValueRef value)
+static LLVMValueRef key_panel(const SnlCache *c, LLVMValueRef panel)
+{
+    return snl_offset(c->g, c->head, panel, c->width * SNL_LANES * elem_bytes(c));
+}
+
+static void write_key(const SnlCache *c, LLVMValueRef position, LLVMValueRef key)
 {
     SnlGen *g = c->g;
     int64_t e = elem_bytes(c), line = SNL_LANES * e, blocks = scale_count(c);
     LLVMValueRef panel = snl_div_const(g, position, SNL_LANES);
     LLVMValueRef lane = snl_rem_const(g, position, SNL_LANES);
-    LLVMValueRef keys = snl_offset(g, snl_offset(g, c->head, panel, c->width * line), lane, e);
+    LLVMValueRef keys = snl_offset(g, key_panel(c, panel), lane, e);
     if (!has_blocks(c)) {
         write_elements(c, key, keys, line);
-        write_elements(c, value, value_row(c, position), e);
         return;
     }
     LLVMValueRef scales = snl_offset(g, key_scales(c), panel, blocks * SNL_LANES * 2);
     write_blocks(c, key, keys, line, snl_offset(g, scales, lane, 2), SNL_LANES * 2);
-    write_blocks(c, value, value_row(c, position), 1,
-                 snl_offset(g, value_scales(c), position, blocks * 2), 2);
+}
+
+static void write_value(const SnlCache *c, LLVMValueRef position, LLVMValueRef value)
+{
+    SnlGen *g = c->g;
+    int64_t blocks = scale_count(c);
+    if (!has_blocks(c))
+        write_elements(c, value, value_row(c, position), elem_bytes(c));
+    else
+        write_blocks(c, value, value_row(c, position), 1,
+                     snl_offset(g, value_scales(c), position, blocks * 2), 2);
+}
+
+void snl_cache_write(const SnlCache *c, LLVMValueRef position, LLVMValueRef key, LLVMValueRef value)
+{
+    write_key(c, position, key);
+    write_value(c, position, value);
+}
+
+/* ---- a panel of keys at once ----------------------------------------------------------------- */
+
+/* v[i][j] <-> v[j][i]: squares of `step` change places across the diagonal, 8 to 1. */
+static void transpose(SnlGen *g, LLVMValueRef v[SNL_LANES])
+{
+    for (int step = SNL_LANES / 2; step > 0; step /= 2) {
+        LLVMValueRef low[SNL_LANES], high[SNL_LANES];
+        for (int i = 0; i < SNL_LANES; i++) {
+            bool right = i & step;
+            low[i] = LLVMConstInt(g->i32, (unsigned)(right ? SNL_LANES + i - step : i), 0);
+            high[i] = LLVMConstInt(g->i32, (unsigned)(right ? SNL_LANES + i : i + step), 0);
+        }
+        for (int i = 0; i < SNL_LANES; i++) {
+            if (i & step) continue;
+            LLVMValueRef a = v[i], b = v[i + step];
+            v[i] = LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(low, SNL_LANES), "");
+            v[i + step] = LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(high, SNL_LANES), "");
+        }
+    }
+}
+
+/* Keys of 16 positions, `stride` elements apart: loaded along rows, stored along positions, where
+ * one by one every number would be a store of its own. */
+static void write_key_panel(const SnlCache *c, LLVMValueRef panel, LLVMValueRef key, int64_t stride)
+{
+    SnlGen *g = c->g;
+    int64_t line = SNL_LANES * elem_bytes(c);
+    SnlLoop j;
+    snl_loop_begin(g, &j, snl_i64(g, 0), snl_i64(g, c->width), SNL_LANES, 0, NULL);
+    LLVMValueRef v[SNL_LANES], from = snl_offset(g, key, j.i, 4);
+    LLVMValueRef to = snl_offset(g, key_panel(c, panel), j.i, line);
+    for (int i = 0; i < SNL_LANES; i++)
+        v[i] = snl_load(g, snl_offset_const(g, from, i * stride * 4), SNL_LANES);
+    transpose(g, v);
+    for (int i = 0; i < SNL_LANES; i++)
+        snl_store(g, narrowed(c, v[i], SNL_LANES), snl_offset_const(g, to, i * line));
+    snl_loop_end(g, &j, NULL);
 }
 
 /* For each kv head of the kernel's columns: [c0, c1), or those of turn c0 of c1. */
@@ -245,30 +303,100 @@ static void heads_begin(SnlGen *g, int64_t turns_of, SnlLoop *h)
     snl_loop_begin(g, h, snl_turn_begin(g, all, c0, c1), end, 1, 0, NULL);
 }
 
+/* One kv_write under construction. */
+typedef struct Writing {
+    SnlGen *g;
+    SnlCache cache;
+    int64_t k_stride, v_stride, turns_of;
+    bool panels; /* so many rows that whole panels of positions are among them */
+} Writing;
+
+/* The rows [from, to) of kv head h, key by key and value by value. */
+static void write_rows(const Writing *w, LLVMValueRef h, LLVMValueRef from, LLVMValueRef to,
+                       bool keys)
+{
+    SnlGen *g = w->g;
+    int64_t stride = keys ? w->k_stride : w->v_stride;
+    SnlLoop t;
+    snl_loop_begin(g, &t, from, to, 1, 0, NULL);
+    LLVMValueRef row = snl_offset(g, snl_param(g, keys ? 0 : 1), t.i, stride * 4);
+    LLVMValueRef at = snl_offset(g, row, h, w->cache.width * 4);
+    LLVMValueRef position = snl_add(g, snl_param(g, 7), t.i);
+    if (keys)
+        write_key(&w->cache, position, at);
+    else
+        write_value(&w->cache, position, at);
+    snl_loop_end(g, &t, NULL);
+}
+
+/* The rows [from, to), whose positions are of one panel: together when that is all of it. */
+static void write_panel(const Writing *w, LLVMValueRef h, LLVMValueRef panel, LLVMValueRef from,
+                        LLVMValueRef to)
+{
+    SnlGen *g = w->g;
+    LLVMValueRef whole =
+        LLVMBuildICmp(g->b, LLVMIntEQ, snl_sub(g, to, from), snl_i64(g, SNL_LANES), "");
+    LLVMValueRef row = snl_offset(g, snl_param(g, 0), from, w->k_stride * 4);
+    SnlIf all;
+    snl_if_begin(g, &all, whole);
+    write_key_panel(&w->cache, panel, snl_offset(g, row, h, w->cache.width * 4), w->k_stride);
+    snl_if_end(g, &all);
+    write_rows(w, h, from, LLVMBuildSelect(g->b, whole, from, to, ""), true);
+    write_rows(w, h, from, to, false);
+}
+
+static void begin_head(Writing *w, SnlLoop *h)
+{
+    const SnlCache *c = &w->cache;
+    heads_begin(w->g, w->turns_of, h);
+    w->cache.head = snl_offset(w->g, snl_param(w->g, 2), h->i,
+                               snl_cache_head_bytes(c->dtype, c->padded, c->width));
+}
+
 /* Rows [r0, r1) of the thread's kv heads into the cache at pos + row. */
+static void write_all(Writing *w)
+{
+    SnlGen *g = w->g;
+    LLVMValueRef r0 = snl_param(g, 5), r1 = snl_param(g, 6), pos = snl_param(g, 7);
+    LLVMValueRef lanes = snl_i64(g, SNL_LANES);
+    SnlLoop p, h;
+    if (!w->panels) {
+        begin_head(w, &h);
+        write_rows(w, h.i, r0, r1, true);
+        write_rows(w, h.i, r0, r1, false);
+        snl_loop_end(g, &h, NULL);
+        return;
+    }
+    LLVMValueRef up = snl_add(g, snl_add(g, pos, r1), snl_i64(g, SNL_LANES - 1));
+    snl_loop_begin(g, &p, snl_div_const(g, snl_add(g, pos, r0), SNL_LANES),
+                   snl_div_const(g, up, SNL_LANES), 1, 0, NULL);
+    LLVMValueRef first = snl_sub(g, snl_mul(g, p.i, lanes), pos);
+    LLVMValueRef from = snl_max(g, first, r0), to = snl_min(g, snl_add(g, first, lanes), r1);
+    begin_head(w, &h);
+    write_panel(w, h.i, p.i, from, to);
+    snl_loop_end(g, &h, NULL);
+    snl_loop_end(g, &p, NULL);
+}
+
 void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace v, SnlRange r)
 {
     SnlGen *g = o->g;
     const SnlType *state = o->op->sym[0].state[member]->type;
-    SnlCache c = snl_cache_of(g, state);
-    int64_t d = c.width, turns_of = r.columns == SNL_COLUMNS_TURNS ? state->dim[1] : 0;
-    char *name =
-        snl_arena_printf(g->arena, "kv_write.%s.%lld.%lld.h%lld.%lld.%lld",
-                         snl_dtype_info[c.dtype].text, (long long)d, (long long)c.padded,
-                         (long long)turns_of, (long long)k.stride, (long long)v.stride);
+    Writing w = {.g = g,
+                 .cache = snl_cache_of(g, state),
+                 .k_stride = k.stride,
+                 .v_stride = v.stride,
+                 .turns_of = r.columns == SNL_COLUMNS_TURNS ? state->dim[1] : 0};
+    const SnlCache *c = &w.cache;
+    w.panels = o->tokens >= SNL_LANES && !has_blocks(c) && c->width % SNL_LANES == 0;
+    char *name = snl_arena_printf(g->arena, "kv_write.%s.%lld.%lld.h%lld.%lld.%lld%s",
+                                  snl_dtype_info[c->dtype].text, (long long)c->width,
+                                  (long long)c->padded, (long long)w.turns_of, (long long)k.stride,
+                                  (long long)v.stride, w.panels ? ".panels" : "");
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 5, &fresh);
     if (fresh) {
-        SnlLoop t, h;
-        snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
-        LLVMValueRef kt = snl_offset(g, snl_param(g, 0), t.i, k.stride * 4);
-        LLVMValueRef vt = snl_offset(g, snl_param(g, 1), t.i, v.stride * 4);
-        heads_begin(g, turns_of, &h);
-        c.head = snl_offset(g, snl_param(g, 2), h.i, snl_cache_head_bytes(c.dtype, c.padded, d));
-        snl_cache_write(&c, snl_add(g, snl_param(g, 7), t.i), snl_offset(g, kt, h.i, d * 4),
-                        snl_offset(g, vt, h.i, d * 4));
-        snl_loop_end(g, &h, NULL);
-        snl_loop_end(g, &t, NULL);
+        write_all(&w);
         snl_kernel_end(g);
     }
     SnlAddress at[] = {k.base, v.base, snl_state_at(o, o->op->sym[0].state[member])};
