@@ -142,11 +142,20 @@ static SnlPlacement split_linear(SnlScheduler *s, SnlOp *op)
     return by_units(width, units, false);
 }
 
-/* The operand, made in the latest stage, whose division of work a local op can take over. */
-static bool adopt(const SnlOp *op, SnlPlacement *out)
+/* The first stage in which every thread could make `op` for itself. */
+static int64_t whole_stage(const SnlScheduler *s, const SnlOp *op)
+{
+    SnlPlacement p = whole(s);
+    return snl_earliest_stage(op, &p);
+}
+
+/* The operand, made in the latest stage, whose division of work a local op can take over: one that
+ * was made before the op can begin gains nothing by it. */
+static bool adopt(const SnlScheduler *s, const SnlOp *op, SnlPlacement *out)
 {
     const SnlType *type = op->out[0]->type;
-    int64_t latest = -1;
+    int64_t latest = snl_is_decode(s) ? whole_stage(s, op) - 1 : -1;
+    bool found = false;
     for (size_t i = 0; i < op->n_in; i++) {
         const SnlOp *def = snl_storage_op(snl_in(op, i));
         SnlPlacement d;
@@ -166,9 +175,10 @@ static bool adopt(const SnlOp *op, SnlPlacement *out)
         if (d.split == SNL_SPLIT_ROWS && snl_op_is_tail(def) != snl_op_is_tail(op)) continue;
         if (snl_ready_stage(snl_in(op, i), op, &p) != d.stage) continue;
         latest = d.stage;
+        found = true;
         *out = p;
     }
-    return latest >= 0;
+    return found;
 }
 
 /* Row elements up to which repeating a column-local op in every thread is cheaper than the barrier
@@ -181,7 +191,7 @@ static SnlPlacement split_local(SnlScheduler *s, SnlOp *op)
     SnlPlacement p;
     const SnlType *type = op->out[0]->type;
     if (snl_dtype_is_blocked(type->dtype)) return whole(s); /* a stack: blocks lie across columns */
-    if (adopt(op, &p)) return p;
+    if (adopt(s, op, &p)) return p;
     bool cheap = op->code != SNL_OP_EMBED && snl_type_row_elems(type) <= SMALL_ROW;
     if (!snl_is_decode(s) || cheap || feeds_whole_row(op->out[0], 2)) return whole(s);
     int64_t width = snl_type_width(type), units = s->hint[op->out[0]->id];
