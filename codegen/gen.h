@@ -213,6 +213,8 @@ void snl_call_kernel_at_pos(const SnlOpGen *o, LLVMValueRef kernel, const SnlAdd
 /* Emits calls for one member's or the whole column range. */
 void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
                        bool accumulate);
+/* The members of a linear with `part`: the range counts parts. */
+void snl_kernel_linear_parts(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r);
 void snl_kernel_embed(const SnlOpGen *o, SnlRange r);
 void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r);
 void snl_kernel_norm(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange groups);

@@ -88,7 +88,7 @@ static void quantize_block(SnlGen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueR
               snl_offset(g, snl_offset_const(g, scales, blocks * 4), block, 4));
 }
 
-/* Rows [r0, r1) of one member. */
+/* Rows [r0, r1) of one member, the blocks of columns [c0, c1). */
 void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
 {
     SnlGen *g = o->g;
@@ -98,22 +98,26 @@ void snl_kernel_quantize(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 2, 4, &fresh);
     if (fresh) {
-        SnlIf mine; /* all columns or none */
+        SnlIf last; /* a short block is his whose columns it is among */
         SnlLoop t, b;
         int64_t whole = width / SNL_BLOCK;
-        snl_if_begin(g, &mine,
-                     LLVMBuildICmp(g->b, LLVMIntSLT, snl_param(g, 2), snl_param(g, 3), ""));
+        LLVMValueRef end = snl_div_const(g, snl_param(g, 3), SNL_BLOCK);
         snl_loop_begin(g, &t, snl_param(g, 4), snl_param(g, 5), 1, 0, NULL);
         LLVMValueRef xt = snl_offset(g, snl_param(g, 0), t.i, x.stride * 4);
         LLVMValueRef yt = snl_offset(g, snl_param(g, 1), t.i, y.stride * 4);
-        snl_loop_begin(g, &b, snl_i64(g, 0), snl_i64(g, whole), 1, 0, NULL);
+        snl_loop_begin(g, &b, snl_div_const(g, snl_param(g, 2), SNL_BLOCK), end, 1, 0, NULL);
         quantize_block(g, snl_offset(g, xt, b.i, SNL_BLOCK * 4), yt, b.i, blocks, SNL_BLOCK);
         snl_loop_end(g, &b, NULL);
-        if (whole < blocks)
+        if (whole < blocks) {
+            LLVMValueRef all = snl_i64(g, width);
+            LLVMValueRef some = LLVMBuildICmp(g->b, LLVMIntSLT, snl_param(g, 2), all, "");
+            LLVMValueRef to_end = LLVMBuildICmp(g->b, LLVMIntEQ, snl_param(g, 3), all, "");
+            snl_if_begin(g, &last, LLVMBuildAnd(g->b, some, to_end, ""));
             quantize_block(g, snl_offset_const(g, xt, whole * SNL_BLOCK * 4), yt, snl_i64(g, whole),
                            blocks, width % SNL_BLOCK);
+            snl_if_end(g, &last);
+        }
         snl_loop_end(g, &t, NULL);
-        snl_if_end(g, &mine);
         snl_kernel_end(g);
     }
     SnlAddress at[] = {x.base, y.base};
@@ -163,7 +167,7 @@ LLVMValueRef snl_block_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef b
 SnlBlockInput snl_block_input(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
 {
     SnlGen *g = l->g;
-    int64_t blocks = snl_block_count(l->inputs);
+    int64_t blocks = snl_block_count(l->row_inputs);
     LLVMValueRef scales = snl_offset_const(g, x, blocks * SNL_BLOCK);
     LLVMValueRef sums = snl_offset_const(g, scales, blocks * 4);
     LLVMValueRef minus = snl_load_typed(g, g->i32, snl_offset(g, sums, block, 4), 4);
@@ -186,24 +190,49 @@ LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LL
     return snl_fma(g, real, snl_fmul(g, rows, snl_splat(g, x_scale, SNL_LANES)), acc);
 }
 
-/* One block of a pair that begins at `pair`, with input block `block`; the eight dots run in two
+/* Block `at` of those from `pair` on, with input block `block`; the eight dots run in two
  * chains. */
-static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef pair, int odd, LLVMValueRef block,
-                               LLVMValueRef acc)
+static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef pair, LLVMValueRef at,
+                               LLVMValueRef block, LLVMValueRef acc)
 {
     SnlGen *g = l->g;
     SnlBlockInput x = snl_block_input(l, l->x, block);
-    LLVMValueRef lines = snl_block_at(l, pair, snl_i64(g, odd));
+    LLVMValueRef lines = snl_block_at(l, pair, at);
     LLVMValueRef dot[2] = {x.start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
     for (int i = 0; i < 8; i++)
         dot[i % 2] = snl_dot_bytes(g, dot[i % 2], snl_block_bytes(l, lines, i),
                                    snl_block_input_bytes(g, &x, i));
     LLVMValueRef sum = LLVMBuildAdd(g->b, dot[0], dot[1], "");
-    return snl_block_scaled(g, sum, snl_block_scales(l, pair, snl_i64(g, odd)), x.scale, acc);
+    return snl_block_scaled(g, sum, snl_block_scales(l, pair, at), x.scale, acc);
+}
+
+/* The blocks of a part, which may begin in the middle of a pair. */
+static void part_gemv(const SnlLinear *l, LLVMValueRef panel_index)
+{
+    SnlGen *g = l->g;
+    int64_t blocks = snl_block_count(l->inputs);
+    LLVMValueRef panel = snl_linear_panel(l, panel_index), zero = snl_splat_f32(g, 0.0, SNL_LANES);
+    LLVMValueRef acc[2] = {zero, zero};
+    SnlLoop p;
+    snl_loop_begin(g, &p, snl_i64(g, 0), snl_i64(g, blocks / 2 * 2), 2, 2, acc);
+    for (int i = 0; i < 2; i++) {
+        LLVMValueRef block = snl_add(g, l->first_block, snl_add(g, p.i, snl_i64(g, i)));
+        acc[i] = gemv_block(l, panel, block, block, p.carried[i]);
+    }
+    snl_loop_end(g, &p, acc);
+    acc[0] = p.carried[0];
+    LLVMValueRef last = snl_add(g, l->first_block, snl_i64(g, blocks - 1));
+    if (blocks % 2) acc[0] = gemv_block(l, panel, last, last, acc[0]);
+    snl_linear_store(l, snl_fadd(g, acc[0], p.carried[1]), l->y,
+                     snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));
 }
 
 void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
 {
+    if (l->first_block) {
+        part_gemv(l, panel_index);
+        return;
+    }
     SnlGen *g = l->g;
     int64_t blocks = snl_block_count(l->inputs), pairs = blocks / 2;
     int64_t pair_bytes = snl_block_pair_bytes(l->dtype);
@@ -213,12 +242,12 @@ void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
     snl_loop_begin(g, &p, snl_i64(g, 0), snl_i64(g, pairs), 1, 2, acc);
     LLVMValueRef pair = snl_offset(g, panel, p.i, pair_bytes);
     LLVMValueRef block = snl_mul(g, p.i, snl_i64(g, 2));
-    acc[0] = gemv_block(l, pair, 0, block, p.carried[0]);
-    acc[1] = gemv_block(l, pair, 1, snl_add(g, block, snl_i64(g, 1)), p.carried[1]);
+    acc[0] = gemv_block(l, pair, snl_i64(g, 0), block, p.carried[0]);
+    acc[1] = gemv_block(l, pair, snl_i64(g, 1), snl_add(g, block, snl_i64(g, 1)), p.carried[1]);
     snl_loop_end(g, &p, acc);
     acc[0] = p.carried[0];
     if (blocks % 2)
-        acc[0] = gemv_block(l, snl_offset_const(g, panel, pairs * pair_bytes), 0,
+        acc[0] = gemv_block(l, snl_offset_const(g, panel, pairs * pair_bytes), snl_i64(g, 0),
                             snl_i64(g, blocks - 1), acc[0]);
     snl_linear_store(l, snl_fadd(g, acc[0], p.carried[1]), l->y,
                      snl_mul(g, panel_index, snl_i64(g, SNL_PANEL_ROWS)));

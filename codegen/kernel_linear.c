@@ -36,7 +36,7 @@ void snl_linear_line(const SnlLinear *l, LLVMValueRef line_ptr, LLVMValueRef *la
 
 LLVMValueRef snl_linear_panel(const SnlLinear *l, LLVMValueRef panel)
 {
-    return snl_offset(l->g, l->w, panel, snl_panel_bytes(l->dtype, l->inputs));
+    return snl_offset(l->g, l->w, panel, snl_panel_bytes(l->dtype, l->row_inputs));
 }
 
 LLVMValueRef snl_linear_input(const SnlLinear *l, LLVMValueRef row, LLVMValueRef k, int64_t extra)
@@ -212,6 +212,7 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
                    .dtype = w->type->dtype,
                    .rows = w->type->dim[0],
                    .inputs = w->type->dim[1],
+                   .row_inputs = w->type->dim[1],
                    .group = snl_panel_group(w->type->dtype),
                    .x_stride = x.stride,
                    .y_stride = y.stride,
@@ -248,6 +249,74 @@ void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
         snl_kernel_end(g);
     }
     snl_call_kernel(o, f, at, n_ptr, r);
+}
+
+/* ---- parts of the inputs, each by itself ----------------------------------------------------- */
+
+/* One panel by part `m`, which has `n` inputs, of parts of `part`. */
+static void gemv_part(const SnlLinear *whole, LLVMValueRef panel, LLVMValueRef m, int64_t part,
+                      int64_t n)
+{
+    SnlGen *g = whole->g;
+    SnlLinear l = *whole;
+    l.inputs = n;
+    l.groups = (n + l.group - 1) / l.group;
+    l.y = snl_offset(g, whole->y, m, l.rows * 4);
+    if (snl_dtype_is_blocked(l.dtype)) {
+        l.first_block = snl_mul(g, m, snl_i64(g, part / SNL_BLOCK));
+    } else {
+        l.w = snl_offset(g, whole->w, m, part / l.group * 64);
+        l.x = snl_offset(g, whole->x, m, part * 4);
+    }
+    gemv_panel(&l, panel);
+}
+
+/* Parts [c0, c1), panel by panel: so a thread reads what is its own of a panel in one go. The last
+ * part may be short, and has code of its own then. */
+static void gemv_parts(const SnlLinear *l, int64_t part, LLVMValueRef c0, LLVMValueRef c1)
+{
+    SnlGen *g = l->g;
+    int64_t full = l->inputs / part, rest = l->inputs % part;
+    int64_t panels = (l->rows + SNL_PANEL_ROWS - 1) / SNL_PANEL_ROWS;
+    LLVMValueRef end = snl_min(g, c1, snl_i64(g, full));
+    SnlLoop p, m;
+    snl_loop_begin(g, &p, snl_i64(g, 0), snl_i64(g, panels), 1, 0, NULL);
+    snl_loop_begin(g, &m, c0, end, 1, 0, NULL);
+    gemv_part(l, p.i, m.i, part, part);
+    snl_loop_end(g, &m, NULL);
+    if (rest > 0) {
+        snl_loop_begin(g, &m, snl_max(g, c0, snl_i64(g, full)), c1, 1, 0, NULL);
+        gemv_part(l, p.i, m.i, part, rest);
+        snl_loop_end(g, &m, NULL);
+    }
+    snl_loop_end(g, &p, NULL);
+}
+
+void snl_kernel_linear_parts(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange r)
+{
+    SnlGen *g = o->g;
+    const SnlWeight *w = snl_op_weight(o->op, 0);
+    int64_t part = snl_linear_part(o->op);
+    SnlLinear l = {.g = g,
+                   .dtype = w->type->dtype,
+                   .rows = w->type->dim[0],
+                   .inputs = w->type->dim[1],
+                   .row_inputs = w->type->dim[1],
+                   .group = snl_panel_group(w->type->dtype),
+                   .edges = w->type->dim[0] % SNL_PANEL_ROWS != 0};
+    char *name = snl_arena_printf(g->arena, "linear.parts.%s.%lldx%lld.%lld",
+                                  snl_dtype_info[l.dtype].text, (long long)l.rows,
+                                  (long long)l.inputs, (long long)part);
+    bool fresh;
+    LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
+    if (fresh) {
+        l.w = snl_param(g, 0), l.x = snl_param(g, 1), l.y = snl_param(g, 2);
+        l.c0 = snl_i64(g, 0), l.c1 = snl_i64(g, l.rows);
+        gemv_parts(&l, part, snl_param(g, 3), snl_param(g, 4));
+        snl_kernel_end(g);
+    }
+    SnlAddress at[] = {snl_weight_at(o, w), x.base, y.base};
+    snl_call_kernel(o, f, at, 3, r);
 }
 
 /* ---- embed ----------------------------------------------------------------------------------- */

@@ -10,7 +10,9 @@ enum { SNL_MAX_TILE = 36, SNL_MAX_TILE_PANELS = 4 };
 typedef struct SnlLinear {
     SnlGen *g;
     SnlDtype dtype;
-    int64_t rows, inputs;       /* F, K */
+    int64_t rows, inputs;       /* F, K: what is multiplied */
+    int64_t row_inputs;         /* inputs of a row as it lies in memory: K, or more than a part */
+    LLVMValueRef first_block;   /* block formats: of the part */
     int64_t groups;             /* lines of a panel: ceil(K / group) (f32, bf16, f16) */
     int group;                  /* inputs of a line: 1 or 2 */
     int64_t x_stride, y_stride; /* 4-byte words from one token row to the next */

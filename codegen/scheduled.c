@@ -84,6 +84,9 @@ static bool columns_fit(const SnlOp *op, const SnlPlacement *p)
     int64_t width = snl_type_width(type), all;
     if (p->units < 1 || p->grain < 1 || !snl_mul_i64(p->units, p->grain, &all)) return false;
     if (all < width || all - p->grain >= width || !pieces_fit(op, p, width)) return false;
+    if (snl_linear_part(op) > 0) return p->split == SNL_SPLIT_COLS && p->units == 1;
+    bool blocks = op->code == SNL_OP_CAST && snl_dtype_is_blocked(type->dtype);
+    if (blocks && p->units > 1 && p->grain % SNL_BLOCK != 0) return false;
     bool inner = p->split == SNL_SPLIT_INNER;
     if (heads_of(op) > 0 && (inner || heads_of(op) % p->units != 0)) return false;
     return inner || op->code != SNL_OP_MIX || snl_type_members(type) == 1;
@@ -92,6 +95,7 @@ static bool columns_fit(const SnlOp *op, const SnlPlacement *p)
 static bool split_fits(const Check *c, const SnlOp *op, const SnlPlacement *p)
 {
     bool parts = op->code == SNL_OP_ATTENTION_PARTS;
+    if (snl_linear_part(op) > 0 && (c->tokens > 1 || p->split == SNL_SPLIT_ROWS)) return false;
     if (parts || p->split == SNL_SPLIT_PARTS)
         return c->tokens == 1 && p->split == SNL_SPLIT_PARTS &&
                (parts || op->code == SNL_OP_KV_WRITE);

@@ -117,9 +117,21 @@ static SnlPlace finished_place(const SnlFinish *f)
     return f->op.out;
 }
 
+/* Members that are parts of the inputs: a unit is one of them. */
+static void emit_linear_parts(SnlStep *s, const SnlOpGen *o)
+{
+    int64_t n = snl_type_members(o->op->out[0]->type);
+    SnlPlacement parts = {.split = o->p.split, .units = n, .grain = 1};
+    snl_kernel_linear_parts(o, o->in[0], o->out, column_range(s, &parts, 0, 1, n));
+}
+
 static void emit_linear(SnlStep *s, SnlOpGen *o)
 {
     const SnlOp *op = o->op;
+    if (snl_linear_part(op) > 0) {
+        emit_linear_parts(s, o);
+        return;
+    }
     o->finish = finish_of(s, op);
     if (o->finish) o->out = finished_place(o->finish);
     bool reduce = snl_attr_flag(&op->attrs, "reduce");

@@ -50,15 +50,26 @@ SnlStatus snl_eval_op_norm(SnlFrame *f, const SnlOp *op)
     return SNL_OK;
 }
 
-/* y += W x (+ b), W [F, D] */
+/* y += W x (+ b), W [F, D], by inputs [begin, end) */
 static void add_product(const float *w, const float *b, const double *x, int64_t F, int64_t D,
-                        double *y)
+                        int64_t begin, int64_t end, double *y)
 {
     for (int64_t r = 0; r < F; r++) {
         double sum = 0;
-        for (int64_t i = 0; i < D; i++) sum += (double)w[r * D + i] * x[i];
+        for (int64_t i = begin; i < end; i++) sum += (double)w[r * D + i] * x[i];
         y[r] += sum + (b ? (double)b[r] : 0.0);
     }
+}
+
+/* Member m: the product of inputs [part m, part (m + 1)). */
+static void linear_parts(const SnlView *x, const SnlView *out, const float *w, int64_t part)
+{
+    for (int64_t t = 0; t < out->rows; t++)
+        for (int64_t m = 0; m < out->members; m++) {
+            int64_t end = part < x->width - m * part ? (m + 1) * part : x->width;
+            add_product(w, NULL, snl_view_row(x, t, 0), out->width, x->width, m * part, end,
+                        snl_view_row(out, t, m));
+        }
 }
 
 SnlStatus snl_eval_op_linear(SnlFrame *f, const SnlOp *op)
@@ -67,11 +78,16 @@ SnlStatus snl_eval_op_linear(SnlFrame *f, const SnlOp *op)
     const float **w, **b;
     SNL_TRY(snl_frame_weights(f, op, 0, &w));
     SNL_TRY(snl_frame_weights(f, op, 1, &b));
-    int64_t members = snl_op_members(op, &x);
+    int64_t members = snl_op_members(op, &x), part = snl_attr_int(&op->attrs, "part", 0);
+    if (part > 0) {
+        linear_parts(&x, &out, w[0], part);
+        return SNL_OK;
+    }
     for (int64_t t = 0; t < out.rows; t++)
         for (int64_t m = 0; m < members; m++) /* `reduce`: out has one member and sums them */
             add_product(w[snl_member(op->sym[0].n, m)], b[snl_member(op->sym[1].n, m)],
-                        snl_view_row(&x, t, m), out.width, x.width, snl_view_row(&out, t, m));
+                        snl_view_row(&x, t, m), out.width, x.width, 0, x.width,
+                        snl_view_row(&out, t, m));
     return SNL_OK;
 }
 

@@ -187,6 +187,24 @@ static SnlStatus rows_or_blocks(const SnlInfer *x, size_t i, bool members, const
     return rows(x, i, members, out);
 }
 
+/* Products of parts of the inputs, ceil(D / part) members: one weight, numbers that lie
+ * together. */
+static SnlStatus infer_linear_parts(const SnlInfer *x, int64_t part)
+{
+    const SnlOp *op = x->op;
+    const SnlType *t = snl_in(op, 0)->type, *w = snl_op_weight(op, 0)->type;
+    int64_t width = snl_type_width(t);
+    bool blocks = snl_dtype_is_blocked(w->dtype) || snl_dtype_is_blocked(t->dtype);
+    int64_t whole = blocks ? SNL_BLOCK : 2;
+    if (op->sym[0].list || t->rank == 3 || op->sym[1].n > 0)
+        return snl_infer_fail(x, SNL_E_STRUCTURE,
+                              "'part' takes one weight without bias, and rows without members");
+    if (part % whole != 0)
+        return snl_infer_fail(x, SNL_E_ATTR, "part: found %lld, wanted a multiple of %lld",
+                              (ll)part, (ll)whole);
+    return result(x, SNL_F32, true, (width + part - 1) / part, w->dim[0]);
+}
+
 /* [T, (M,) D], [F, D]* -> [T, (M,) F] */
 static SnlStatus infer_linear(const SnlInfer *x)
 {
@@ -213,6 +231,8 @@ static SnlStatus infer_linear(const SnlInfer *x)
     }
     if (reduce && !rank3)
         return snl_infer_fail(x, SNL_E_ATTR, "'reduce' sums members: wanted a list of weights");
+    int64_t part = snl_attr_int(&op->attrs, "part", 0);
+    if (part > 0) return infer_linear_parts(x, part);
     return result(x, SNL_F32, rank3 && !reduce, M, w->dim[0]);
 }
 

@@ -197,17 +197,18 @@ static bool is_effect(const SnlOp *op)
     return snl_op_info[op->code].flags & SNL_EFFECT;
 }
 
-/* Must `op`, split as `split`, wait for `earlier`, because one writes what the other reads or
+/* Must `op`, placed as `p`, wait for `earlier`, because one writes what the other reads or
  * writes? Attention reads rows before a position and kv_write writes rows from it on, but in one
  * panel of 16 positions. So they share a stage only where the panel's reader is its writer: one
  * token, the same caches, shared out by the same rule. */
-static bool must_wait(const SnlScheduler *s, const SnlOp *op, SnlSplit split, const SnlOp *earlier)
+static bool must_wait(const SnlScheduler *s, const SnlOp *op, const SnlPlacement *p,
+                      const SnlOp *earlier)
 {
     SnlPlacement before;
     if ((!is_effect(op) && !is_effect(earlier)) || !shares_state(op, earlier)) return false;
     bool attention = snl_op_attends(op) || snl_op_attends(earlier);
-    bool same_rule = snl_placement_read(earlier, &before) &&
-                     (before.split == SNL_SPLIT_PARTS) == (split == SNL_SPLIT_PARTS);
+    bool same_rule = snl_placement_read(earlier, &before) && before.split == p->split &&
+                     before.units == p->units;
     return !(attention && same_rule && snl_is_decode(s) && snl_same_rows_of_caches(op, earlier));
 }
 
@@ -217,11 +218,11 @@ static bool touches_state(const SnlOp *op)
 }
 
 /* First stage after all that `op` must wait for because of the states it touches. */
-static int64_t after_effects(const SnlScheduler *s, const SnlOp *op, SnlSplit split)
+static int64_t after_effects(const SnlScheduler *s, const SnlOp *op, const SnlPlacement *p)
 {
     int64_t stage = 0;
     for (const SnlOp *e = touches_state(op) ? op->prev : NULL; e; e = e->prev) {
-        if (!touches_state(e) || !must_wait(s, op, split, e)) continue;
+        if (!touches_state(e) || !must_wait(s, op, p, e)) continue;
         int64_t next = snl_attr_int(&e->attrs, "stage", 0) + 1;
         if (next > stage) stage = next;
     }
@@ -279,7 +280,7 @@ static void schedule_op(SnlScheduler *s, SnlOp *op)
         const SnlType *type = op->out[0]->type;
         p = snl_split_by_grain(snl_type_width(type), SNL_PANEL_GRAIN, snl_type_members(type) > 1);
     }
-    int64_t effects = after_effects(s, op, p.split);
+    int64_t effects = after_effects(s, op, &p);
     p.stage = snl_earliest_stage(op, &p);
     if (p.stage < effects) p.stage = effects;
     if (!snl_is_decode(s)) {
@@ -425,6 +426,7 @@ static void schedule_func(SnlModule *m, SnlFunc *func, int64_t threads, SnlArena
     if (tokens > 1) sum_as_terms_arrive(&s);
     snl_func_renumber(func);
     s.hint = SNL_NEW_ARRAY(scratch, int64_t, func->n_values + 1);
+    s.part = SNL_NEW_ARRAY(scratch, int64_t, func->n_values + 1);
     snl_collect_hints(&s);
     if (snl_attr_flag(&func->attrs, "tail")) mark_tail(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next) schedule_op(&s, op);
@@ -461,6 +463,11 @@ static SnlStatus check_func(const SnlFunc *func, SnlDiag *diag)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,
                              "schedule: found attention_parts in '@%s' of up to %lld tokens, wanted "
                              "attention: parts are for one token",
+                             func->name, (long long)tokens->i);
+        if (snl_linear_part(op) > 0 && tokens->i > 1)
+            return snl_error(diag, SNL_E_STRUCTURE, op->loc,
+                             "schedule: found linear with 'part' in '@%s' of up to %lld tokens, "
+                             "wanted whole products: parts are for one token",
                              func->name, (long long)tokens->i);
         if (snl_op_info[op->code].flags & SNL_CALLS)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,

@@ -5,7 +5,8 @@
  *   stage = s          stages run one after the other with a barrier between; inside one, no thread
  *                      waits for another
  *   split = ...        who computes what of the result:
- *       cols           threads share out units of columns; unit = (member, `grain` columns)
+ *       cols           threads share out units of columns; unit = (member, `grain` columns); of a
+ *                      linear with `part` whole members, each by the thread that made its inputs
  *       inner          the same, a unit covers its columns in every member (streams)
  *       rows           threads share out token rows
  *       tiles          (attention) threads share out (kv head, tile of rows)
@@ -57,6 +58,15 @@ bool snl_placement_read(const SnlOp *op, SnlPlacement *out);
 int64_t snl_attention_kv_heads(const SnlOp *op);
 /* Query heads that share one key/value head. */
 int64_t snl_attention_group(const SnlOp *op);
+
+/* Inputs of a part of a linear that multiplies parts by themselves; 0: it multiplies all. */
+static inline int64_t snl_linear_part(const SnlOp *op)
+{
+    return op->code == SNL_OP_LINEAR ? snl_attr_int(&op->attrs, "part", 0) : 0;
+}
+
+/* Is the product so small that every thread makes it for itself, for one token? */
+bool snl_linear_is_small(const SnlOp *op);
 
 /* Parts of an attention_parts op. */
 int64_t snl_attention_part_count(const SnlOp *op);

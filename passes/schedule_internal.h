@@ -10,6 +10,7 @@ typedef struct SnlScheduler {
     int64_t tokens;  /* most rows of a call; 1: decode */
     int64_t threads; /* what splits are balanced for */
     int64_t *hint;   /* per value id: units its consumers want (kv heads), 0: none, SNL_HINT_ALL */
+    int64_t *part;   /* per value id: columns that a linear takes as one part; 0: none does */
     int64_t stage;   /* prefill: stage of the op before */
 } SnlScheduler;
 

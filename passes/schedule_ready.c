@@ -67,6 +67,10 @@ static bool reads_columns(const SnlOp *op, const SnlValue *v)
 static bool keeps_to_own_columns(const SnlValue *v, const SnlPlacement *d, const SnlOp *reader,
                                  const SnlPlacement *p)
 {
+    if (snl_linear_part(reader) > 0) /* unit m of v is what member m reads */
+        return d->split == SNL_SPLIT_COLS &&
+               view_keeps_units(v, d, snl_type_members(reader->out[0]->type),
+                                snl_linear_part(reader));
     if (!by_columns(p) || !reads_columns(reader, v)) return false;
     int64_t members = snl_type_members(v->type);
     if (reader->code == SNL_OP_MIX && d->split == SNL_SPLIT_COLS && members > 1)

@@ -1,9 +1,10 @@
 /* passes/schedule_split.c -- who computes what: the split of each op, decided op by op.
  *
  * Columns of a linear go by panels, or by kv heads when attention follows and the heads share out
- * well enough to save the barrier in between. Ops that need only their own columns or rows take
- * over the split of their latest operand. What needs whole rows of little data (norms, small
- * linears of one token), or is wanted whole by attention in parts, every thread does for itself. */
+ * well enough to save the barrier in between; what a linear takes in parts (linear-parts) goes by
+ * these parts. Ops that need only their own columns or rows take over the split of their latest
+ * operand. What needs whole rows of little data (norms, small linears of one token), or is wanted
+ * whole by attention in parts, every thread does for itself. */
 #include "passes/schedule_internal.h"
 
 #include <string.h>
@@ -15,12 +16,34 @@ static void hint_value(SnlScheduler *s, SnlValue *v, int64_t units)
     if (units == SNL_HINT_ALL || snl_type_width(v->type) % units == 0) s->hint[v->id] = units;
 }
 
+/* Columns of a part that some linear takes, on the way to what makes them. */
+static void pass_part_on(SnlScheduler *s, const SnlOp *op)
+{
+    int64_t part = snl_linear_part(op);
+    bool local = snl_op_info[op->code].flags & SNL_ELTWISE;
+    if (local && op->n_out == 1) part = s->part[op->out[0]->id];
+    for (size_t i = 0; i < op->n_in && part > 0; i++)
+        if (!local || snl_type_width(snl_in(op, i)->type) == snl_type_width(op->out[0]->type))
+            s->part[snl_in(op, i)->id] = part;
+}
+
+/* Units in which attention of one token is shared out: its kv heads, or those that go together into
+ * a part of a linear. */
+static int64_t attention_units(const SnlScheduler *s, const SnlOp *op)
+{
+    int64_t heads = snl_attention_kv_heads(op), part = s->part[op->out[0]->id];
+    int64_t width = snl_type_width(op->out[0]->type);
+    bool fits = part > 0 && width % part == 0 && heads % (width / part) == 0;
+    return fits ? width / part : heads;
+}
+
 void snl_collect_hints(SnlScheduler *s)
 {
     for (SnlOp *op = s->func->last; op; op = op->prev) {
+        pass_part_on(s, op);
         int64_t units = op->n_out == 1 ? s->hint[op->out[0]->id] : 0;
         bool attention = snl_op_attends(op);
-        if (attention) units = snl_attention_kv_heads(op);
+        if (attention) units = attention_units(s, op);
         if (op->code == SNL_OP_ATTENTION_PARTS) units = SNL_HINT_ALL;
         bool passes_on = attention || op->code == SNL_OP_ROPE || op->code == SNL_OP_RMS_NORM ||
                          (snl_op_info[op->code].flags & SNL_ELTWISE);
@@ -82,6 +105,11 @@ static int64_t linear_work(const SnlOp *op)
     return w->dim[0] * w->dim[1] * (int64_t)op->sym[0].n;
 }
 
+bool snl_linear_is_small(const SnlOp *op)
+{
+    return linear_work(op) <= SMALL_LINEAR;
+}
+
 /* ns that the slowest thread loses when `units` are shared out among the threads. */
 static double imbalance_ns(const SnlScheduler *s, const SnlOp *op, int64_t units)
 {
@@ -125,8 +153,10 @@ static SnlPlacement split_linear(SnlScheduler *s, SnlOp *op)
     enum { MAX_PIECES = 8 };
     const double barrier_ns = 100.0;
     SnlPlacement p = whole(s);
-    if (linear_work(op) <= SMALL_LINEAR) return p;
-    int64_t width = snl_type_width(op->out[0]->type), units = 0;
+    int64_t width = snl_type_width(op->out[0]->type), units = 0, part = s->part[op->out[0]->id];
+    if (snl_linear_part(op) > 0) return snl_split_by_grain(width, width, false); /* members */
+    if (part > 0) return snl_split_by_grain(width, part, false);
+    if (snl_linear_is_small(op)) return p;
     SnlAttrValue ends[MAX_PIECES];
     size_t n = snl_is_decode(s) ? hinted_pieces(s, op, &units, ends, MAX_PIECES) : 0;
     int64_t members = snl_type_members(op->out[0]->type);
@@ -216,6 +246,13 @@ static SnlPlacement split_rows_of_members(const SnlScheduler *s, const SnlOp *op
                       : whole(s);
 }
 
+static SnlPlacement split_quantize(const SnlScheduler *s, const SnlOp *op)
+{
+    int64_t part = s->part[op->out[0]->id]; /* whole blocks */
+    return part > 0 ? snl_split_by_grain(snl_type_width(op->out[0]->type), part, false)
+                    : split_rows_of_members(s, op);
+}
+
 /* Ops that work head by head. */
 static SnlPlacement split_heads(const SnlScheduler *s, const SnlOp *op)
 {
@@ -231,7 +268,7 @@ static SnlPlacement split_heads(const SnlScheduler *s, const SnlOp *op)
 static SnlPlacement split_attention(const SnlScheduler *s, const SnlOp *op)
 {
     if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_TILES};
-    return by_units(snl_type_width(op->out[0]->type), snl_attention_kv_heads(op), false);
+    return by_units(snl_type_width(op->out[0]->type), attention_units(s, op), false);
 }
 
 /* Does attention by parts read these caches at the position of the write? */
@@ -246,8 +283,9 @@ static SnlPlacement split_kv_write(const SnlScheduler *s, const SnlOp *op)
 {
     if (!snl_is_decode(s)) return (SnlPlacement){.split = SNL_SPLIT_ROWS};
     if (is_read_by_parts(s, op)) return (SnlPlacement){.split = SNL_SPLIT_PARTS};
-    int64_t heads = op->sym[0].state[0]->type->dim[1];
-    return by_units(snl_type_width(snl_in(op, 0)->type), heads, false);
+    int64_t heads = op->sym[0].state[0]->type->dim[1], units = s->hint[snl_in(op, 0)->id];
+    if (units <= 0 || heads % units != 0) units = heads;
+    return by_units(snl_type_width(snl_in(op, 0)->type), units, false);
 }
 
 SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
@@ -274,7 +312,7 @@ SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
     case SNL_OP_SHIFT:
         return whole(s);
     case SNL_OP_CAST:
-        return is_quantize(op) ? split_rows_of_members(s, op) : split_local(s, op);
+        return is_quantize(op) ? split_quantize(s, op) : split_local(s, op);
     case SNL_OP_ROW_WRITE:
         return (SnlPlacement){.split = SNL_SPLIT_ONE};
     default:
@@ -284,6 +322,6 @@ SnlPlacement snl_choose_split(SnlScheduler *s, SnlOp *op)
 
 bool snl_result_stays_private(const SnlOp *op)
 {
-    bool small = op->code == SNL_OP_LINEAR && linear_work(op) <= SMALL_LINEAR;
+    bool small = op->code == SNL_OP_LINEAR && snl_linear_is_small(op);
     return small || feeds_whole_row(op->out[0], 2);
 }

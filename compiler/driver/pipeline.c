@@ -111,7 +111,7 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
     return snl_arena_printf(arena,
                             "%sinline-layers,simplify,%scse,dce,merge-linear{kinds=none},fold%s,"
                             "simplify,cse,dce,pack%s,%sdce,%smerge-linear{concat=none},"
-                            "attention-parts,schedule,plan-memory%s",
+                            "attention-parts,linear-parts,schedule,plan-memory%s",
                             windows, *windows ? "cancel-residual,simplify," : "", weights, weights,
                             caches_text(arena, spec->kv), all_shapes_text(arena, spec), redzone);
 }

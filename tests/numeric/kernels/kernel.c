@@ -149,17 +149,24 @@ static void run_passes(Check *c, SnlModule *m, const char *text)
     expect_ok(c, snl_pipeline_run(m, text, &options, c->diag));
 }
 
+static char *passes_text(const Check *c, const char *pack)
+{
+    if (snl_attr_find(&c->compiled.func->attrs, "tokens"))
+        return snl_arena_printf(c->arena, "%s,dce,schedule,plan-memory", pack);
+    return snl_arena_printf(c->arena,
+                            "%s,dce,shapes{func=f block=%d tail=false},schedule,plan-memory", pack,
+                            KERNEL_BLOCK);
+}
+
 static void open_form(Check *c, bool prefill)
 {
     c->original = parse(c);
     c->compiled = parse(c);
     char *pack = snl_arena_printf(c->arena, "dce,pack{weights=%s}", c->weights);
     run_passes(c, c->original.module, pack);
-    run_passes(c, c->compiled.module,
-               snl_arena_printf(c->arena,
-                                "%s,dce,shapes{func=f block=%d tail=false},schedule,plan-memory",
-                                pack, KERNEL_BLOCK));
+    run_passes(c, c->compiled.module, passes_text(c, pack));
     SnlFunc *func = snl_module_find_func(c->compiled.module, prefill ? "f.prefill" : "f.decode");
+    if (!prefill && !func) func = c->compiled.func;
     assert_non_null(func);
     c->eval = snl_eval_create(c->original.module, c->source, c->diag);
     SnlTargetOptions target = {.cpu = c->cpu, .verify = true};
@@ -240,16 +247,26 @@ void kernel_check_text(SnlArena *arena, const char *name, const char *text, cons
     c.diag = snl_diag_create(NULL, 0);
     c.source = snl_random_source_create(arena, 1);
     check_form(&c, false);
-    check_form(&c, true);
+    if (!snl_attr_find(&c.original.func->attrs, "tokens")) check_form(&c, true);
     snl_diag_destroy(c.diag);
     print_message("    %s, %s%s%s: within %.2g\n", name, weights, cpu ? ", " : "", cpu ? cpu : "",
                   c.worst);
 }
 
+static char *text_with(Kernel *k, const char *attributes)
+{
+    return kernel_text(k, "module @%s\n%s\nfunc @f(%s) -> %s %s{\n%s  return %s\n}\n", k->name,
+                       k->declarations, k->params, k->types, attributes, k->body, k->results);
+}
+
 static char *module_text(Kernel *k)
 {
-    return kernel_text(k, "module @%s\n%s\nfunc @f(%s) -> %s {\n%s  return %s\n}\n", k->name,
-                       k->declarations, k->params, k->types, k->body, k->results);
+    return text_with(k, "");
+}
+
+void kernel_check_decode(Kernel *k, const char *weights, const char *cpu)
+{
+    kernel_check_text(k->arena, k->name, text_with(k, "attributes {tokens = 1} "), weights, cpu);
 }
 
 void kernel_check(Kernel *k, const char *weights, const char *cpu)

@@ -52,6 +52,8 @@ void kernel_effect(Kernel *k, const char *op, ...);
 /* weights: one of kernel_formats or kernel_block_formats; cpu as for `compile --cpu`, NULL: the
  * default. */
 void kernel_check(Kernel *k, const char *weights, const char *cpu);
+/* For ops that only functions of one token have: no prefill form. */
+void kernel_check_decode(Kernel *k, const char *weights, const char *cpu);
 /* Every row of a call of many tokens gets the same numbers: so must the rows of the results. */
 void kernel_check_equal_rows(Kernel *k, const char *weights, const char *cpu);
 /* A module written out, with one function @f; index parameter i gets the position plus 2 i. */
@@ -65,6 +67,7 @@ void kernels_linear(void **state);
 void kernels_embed(void **state);
 void kernels_blocks(void **state);
 void kernels_blocks_levels(void **state);
+void kernels_parts(void **state);
 void kernels_bf16_levels(void **state);
 void kernels_rows_alike(void **state);
 void kernels_rms_norm(void **state);

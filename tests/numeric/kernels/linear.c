@@ -131,6 +131,34 @@ void kernels_blocks(void **state)
     }
 }
 
+/* By parts of the inputs, for one token: parts all alike and a short last one, an odd number of
+ * blocks, rows that end inside a panel. */
+static Kernel *parts(SnlArena *arena)
+{
+    static const struct {
+        int f, k, part;
+    } cases[] = {{64, 172, 96}, {33, 100, 32}, {17, 65, 32}, {64, 128, 32},
+                 {48, 256, 64}, {300, 96, 32}, {16, 64, 64}, {1, 40, 32}};
+    Kernel *k = kernel_new(arena, "parts");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int F = cases[i].f, K = cases[i].k, part = cases[i].part;
+        kernel_result(k, kernel_text(k, "f32[T, %d, %d]", (K + part - 1) / part, F),
+                      "linear %s, %s {part = %d}", kernel_param(k, "f32[T, %d]", K),
+                      kernel_weight(k, 0.3, "f32[%d, %d]", F, K), part);
+    }
+    return k;
+}
+
+void kernels_parts(void **state)
+{
+    Support *s = *state;
+    static const char *const cpus[] = {"x86-64", "x86-64-v3", "native"};
+    for (int f = 0; f < 3; f++) kernel_check_decode(parts(s->arena), kernel_formats[f], NULL);
+    for (int f = 0; f < 2; f++)
+        for (int i = 0; i < 3; i++)
+            kernel_check_decode(parts(s->arena), kernel_block_formats[f], cpus[i]);
+}
+
 /* Without byte dots, and with each kind of them that this machine has. */
 void kernels_blocks_levels(void **state)
 {
