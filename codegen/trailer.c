@@ -7,23 +7,56 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 _Static_assert(sizeof(SnlrtFooter) == 64, "the footer is eight 8-byte fields");
 _Static_assert(SNLRT_PAYLOAD_ALIGN % SNL_PACK_ALIGN == 0,
                "weights keep their alignment in the file");
 
+/* Gathers what is written into blocks of a huge page. The payload starts at a multiple of such a
+ * block, so a kernel that keeps the pages of files in the sizes they were written in (Linux since
+ * 6.16 on ext4, earlier on others) has the weights in huge pages, and programs map them so. */
 typedef struct Stream {
     FILE *file;
     SnlDiag *diag;
+    size_t n; /* bytes of `block` in use */
+    uint8_t *block;
 } Stream;
+
+enum { BLOCK_NBYTES = SNLRT_PAYLOAD_ALIGN };
+
+static SnlStatus write_failed(Stream *s)
+{
+    return snl_error_at(s->diag, SNL_E_MACHINE, NULL, "cannot write the weights: %s",
+                        strerror(errno));
+}
+
+/* Past stdio, whose buffer would cut a page off each block. */
+static SnlStatus flush(Stream *s)
+{
+    if (fflush(s->file) != 0) return write_failed(s);
+    for (size_t at = 0; at < s->n;) {
+        ssize_t n = write(fileno(s->file), s->block + at, s->n - at);
+        if (n < 0 && errno != EINTR) return write_failed(s);
+        if (n > 0) at += (size_t)n;
+    }
+    s->n = 0;
+    return SNL_OK;
+}
 
 static SnlStatus put(void *user, const void *bytes, size_t nbytes)
 {
     Stream *s = user;
-    if (fwrite(bytes, 1, nbytes, s->file) == nbytes) return SNL_OK;
-    return snl_error_at(s->diag, SNL_E_MACHINE, NULL, "cannot write the weights: %s",
-                        strerror(errno));
+    for (const uint8_t *from = bytes; nbytes;) {
+        size_t n = nbytes < BLOCK_NBYTES - s->n ? nbytes : BLOCK_NBYTES - s->n;
+        memcpy(s->block + s->n, from, n);
+        s->n += n;
+        from += n;
+        nbytes -= n;
+        if (s->n == BLOCK_NBYTES) SNL_TRY(flush(s));
+    }
+    return SNL_OK;
 }
 
 static SnlStatus put_zeros(Stream *s, uint64_t nbytes)
@@ -113,27 +146,27 @@ static SnlStatus append_rest(Stream *s, const SnlTrailer *t, uint64_t payload_of
     SNL_TRY(put_zeros(s, footer.manifest_offset - end));
     SNL_TRY(put(s, manifest, footer.manifest_bytes));
     SNL_TRY(put(s, &footer, sizeof footer));
-    if (fflush(s->file) == 0) return SNL_OK;
-    return snl_error_at(s->diag, SNL_E_MACHINE, NULL, "cannot write the weights: %s",
-                        strerror(errno));
+    return flush(s);
 }
 
 SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *diag,
                              SnlProgress *progress, void *progress_user)
 {
-    Stream s = {stream, diag};
     off_t end = ftello(stream);
     if (end < 0)
         return snl_error_at(diag, SNL_E_MACHINE, NULL, "the output is not a plain file: %s",
                             strerror(errno));
     uint64_t offset =
         ((uint64_t)end + SNLRT_PAYLOAD_ALIGN - 1) / SNLRT_PAYLOAD_ALIGN * SNLRT_PAYLOAD_ALIGN;
-    SNL_TRY(put_zeros(&s, offset - (uint64_t)end));
     SnlArena *arena = snl_arena_create();
+    Stream s = {stream, diag, 0, snl_arena_alloc(arena, BLOCK_NBYTES)};
     SnlWritten *written = trailer->written;
     if (!written) written = SNL_NEW_ARRAY(arena, SnlWritten, trailer->payload->n);
-    SnlStatus status = snl_payload_write(trailer->payload, trailer->source, diag, put, &s, progress,
-                                         progress_user, written);
+    SnlStatus status = put_zeros(&s, offset - (uint64_t)end);
+    if (status == SNL_OK) status = flush(&s); /* blocks begin with the payload */
+    if (status == SNL_OK)
+        status = snl_payload_write(trailer->payload, trailer->source, diag, put, &s, progress,
+                                   progress_user, written);
     if (status == SNL_OK)
         status = append_rest(&s, trailer, offset, manifest_text(arena, trailer, written));
     snl_arena_destroy(arena);

@@ -62,21 +62,57 @@ static SnlrtStatus read_footer(int fd, uint64_t file_nbytes, const char *path, S
     return SNLRT_OK;
 }
 
-static SnlrtStatus map_payload(int fd, const char *path, SnlrtPayload *p, SnlrtError *err)
+enum { HUGE_NBYTES = 2 << 20, COPY_NBYTES = 16 << 20 };
+
+/* Address room for n bytes from a multiple of HUGE_NBYTES on; NULL: none. */
+static char *reserve_aligned(size_t n)
 {
-    size_t nbytes =
-        (size_t)(p->footer.manifest_offset + p->footer.manifest_bytes) + sizeof p->footer;
-    void *map = mmap(NULL, nbytes, PROT_READ, MAP_PRIVATE, fd, (off_t)p->footer.payload_offset);
-    if (map == MAP_FAILED)
-        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot map %zu bytes of weights: %s", path,
-                          nbytes, strerror(errno));
+    char *at = mmap(NULL, n + HUGE_NBYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    if (at == MAP_FAILED) return NULL;
+    size_t before = HUGE_NBYTES - (uintptr_t)at % HUGE_NBYTES;
+    munmap(at, before);
+    if (before < HUGE_NBYTES) munmap(at + before + n, HUGE_NBYTES - before);
+    return at + before;
+}
+
+static size_t whole_pages(size_t nbytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (nbytes + page - 1) / page * page;
+}
+
+/* Huge pages for what every token reads: a kernel that keeps files in such pages then maps them as
+ * they are, the place in the file and the address both being multiples of their size. The rest is
+ * tables, of which a token reads rows here and there: in small pages, only what it reads. */
+static void advise_pages(char *map, size_t nbytes, size_t swept)
+{
+    swept = whole_pages(swept);
+    if (swept > nbytes) swept = nbytes;
 #ifdef MADV_HUGEPAGE
-    madvise(map, nbytes, MADV_HUGEPAGE); /* advice: nothing is lost where it is not taken */
+    madvise(map, swept, MADV_HUGEPAGE); /* advice: nothing is lost where it is not taken */
+    madvise(map + swept, nbytes - swept, MADV_NOHUGEPAGE);
 #endif
+}
+
+static SnlrtStatus map_payload(int fd, const char *path, size_t swept, SnlrtPayload *p,
+                               SnlrtError *err)
+{
+    size_t nbytes = whole_pages((size_t)(p->footer.manifest_offset + p->footer.manifest_bytes) +
+                                sizeof p->footer);
+    char *map = reserve_aligned(nbytes);
+    if (!map || mmap(map, nbytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd,
+                     (off_t)p->footer.payload_offset) == MAP_FAILED) {
+        int error = errno;
+        if (map) munmap(map, nbytes);
+        return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot map %zu bytes of weights: %s", path,
+                          nbytes, strerror(error));
+    }
+    advise_pages(map, nbytes, swept);
     p->map = map;
     p->map_nbytes = nbytes;
-    p->weights = map;
-    p->manifest = (const char *)map + p->footer.manifest_offset;
+    p->weights = (const uint8_t *)map;
+    p->manifest = map + p->footer.manifest_offset;
     p->manifest_nbytes = (size_t)p->footer.manifest_bytes;
     p->tokenizer_nbytes = (size_t)p->footer.tokenizer_bytes;
     p->tokenizer = p->tokenizer_nbytes ? p->weights + p->footer.tokenizer_offset : NULL;
@@ -92,7 +128,7 @@ static SnlrtStatus open_fd(const SnlrtModel *model, int fd, const char *path, Sn
     uint64_t nbytes = info.st_size > 0 ? (uint64_t)info.st_size : 0;
     SNLRT_TRY(read_footer(fd, nbytes, path, &out->footer, err));
     SNLRT_TRY(check_footer(model, &out->footer, nbytes, path, err));
-    return map_payload(fd, path, out, err);
+    return map_payload(fd, path, (size_t)model->swept_bytes, out, err);
 }
 
 SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtPayload *out,
@@ -108,8 +144,6 @@ SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtP
 
 /* ---- huge pages ---- */
 
-enum { HUGE_NBYTES = 2 << 20, COPY_NBYTES = 16 << 20 };
-
 bool snlrt_huge_pages_offered(void)
 {
     char text[64];
@@ -119,18 +153,6 @@ bool snlrt_huge_pages_offered(void)
     if (n < 0) return false;
     text[n] = 0;
     return !strstr(text, "[never]");
-}
-
-/* Address room for n bytes from a multiple of HUGE_NBYTES on; NULL: none. `n`: whole pages. */
-static char *reserve_aligned(size_t n)
-{
-    char *at = mmap(NULL, n + HUGE_NBYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    if (at == MAP_FAILED) return NULL;
-    size_t before = HUGE_NBYTES - (uintptr_t)at % HUGE_NBYTES;
-    munmap(at, before);
-    if (before < HUGE_NBYTES) munmap(at + before + n, HUGE_NBYTES - before);
-    return at + before;
 }
 
 /* Gives pages of the file back as it goes, so that never much is in memory twice. */
@@ -143,47 +165,34 @@ static void copy_pages(char *to, char *from, size_t n)
     }
 }
 
-/* The payload's bytes are now at `to`. */
-static void rebase(SnlrtPayload *p, uint8_t *to)
+/* n bytes of memory in huge pages that hold what `from` holds; NULL: no room. */
+static char *huge_copy(char *from, size_t n)
 {
-    const uint8_t *from = p->map;
-    p->manifest = (const char *)to + ((const uint8_t *)p->manifest - from);
-    if (p->tokenizer) p->tokenizer = to + ((const uint8_t *)p->tokenizer - from);
-    p->weights = to;
-    p->map = to;
-}
-
-/* Makes [to, to + n) the payload: its first `head` bytes copied, the rest moved. */
-static bool copy_head(const SnlrtPayload *p, char *to, size_t head)
-{
-    char *from = p->map;
-    size_t rest = p->map_nbytes - head;
-    if (mmap(to, head, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-        to)
-        return false;
-    madvise(to, head, MADV_HUGEPAGE);
-    copy_pages(to, from, head);
-    mprotect(to, head, PROT_READ);
-    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
-    if (rest && mremap(from + head, rest, rest, flags, to + head) != to + head)
-        return false;
-    munmap(from, head);
-    return true;
+    char *to = reserve_aligned(n);
+    if (!to) return NULL;
+    if (mprotect(to, n, PROT_READ | PROT_WRITE) != 0) {
+        munmap(to, n);
+        return NULL;
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(to, n, MADV_HUGEPAGE);
+#endif
+    copy_pages(to, from, n);
+    mprotect(to, n, PROT_READ);
+    return to;
 }
 
 SnlrtStatus snlrt_payload_copy(SnlrtPayload *p, int64_t nbytes, SnlrtError *err)
 {
     size_t head = (size_t)nbytes / HUGE_NBYTES * HUGE_NBYTES;
     if (!head) return SNLRT_OK;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = (p->map_nbytes + page - 1) / page * page;
-    char *to = reserve_aligned(n);
-    if (to && copy_head(p, to, head)) {
-        rebase(p, (uint8_t *)to);
+    char *copy = huge_copy(p->map, head);
+    if (copy && mremap(copy, head, head, MREMAP_MAYMOVE | MREMAP_FIXED, p->map) == p->map) {
         p->copied_nbytes = head;
         return SNLRT_OK;
     }
     int error = errno;
-    if (to) munmap(to, n);
+    if (copy) munmap(copy, head);
     return snlrt_fail(err, SNLRT_MACHINE, "out of memory: %.1f MiB for weights in huge pages: %s",
                       (double)head / (1024.0 * 1024.0), strerror(error));
 }
