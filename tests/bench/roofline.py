@@ -18,7 +18,7 @@ import statistics
 import sys
 
 try:
-    from bench import DEFAULT_SHAPES, FORMATS, Machine, check, level_of, words_of
+    from bench import DEFAULT_SHAPES, FORMATS, PAGES, Machine, check, level_of, words_of
     from contestants import N_PREFILL, Problem, StageClock
     from shapes import HEAD_OF, SHAPES
 except ImportError as error:
@@ -182,7 +182,7 @@ def parse():
     parser.add_argument("--plan", help="with this plan instead of the sequential program")
     parser.add_argument("--cold", action="store_true", help="nothing is in caches when a call begins")
     parser.add_argument("--compile-options", default="", metavar="TEXT", help="more options of snlpc compile")
-    parser.add_argument("--pages", default="4k", choices=("4k", "huge"), help="of the memory reader")
+    parser.add_argument("--pages", default="faster", choices=PAGES, help="of the memory reader (faster: both are tried)")
     parser.add_argument("--limits", help="bench_limits (default: tests/bench_limits beside the compiler)")
     parser.add_argument("--work", default="/tmp/snlpc-bench", metavar="DIR", help="models stay here")
     parser.add_argument("--update", metavar="FILE", type=pathlib.Path, help="write the tables into this page too")
