@@ -82,17 +82,19 @@ static size_t whole_pages(size_t nbytes)
     return (nbytes + page - 1) / page * page;
 }
 
-/* Huge pages for what every token reads: a kernel that keeps files in such pages then maps them as
- * they are, the place in the file and the address both being multiples of their size. The rest is
- * tables, of which a token reads rows here and there: in small pages, only what it reads. */
-static void advise_pages(char *map, size_t nbytes, size_t swept)
+/* Advice: nothing is lost where it is not taken.
+ *
+ * Huge pages for what every token reads: a kernel that keeps files in such pages then maps them as
+ * they are, the place in the file and the address both being multiples of their size. Behind it lie
+ * tables, of which a token reads rows here and there: in small pages, and nothing read ahead. */
+static void advise_pages(char *map, size_t swept, size_t weights)
 {
-    swept = whole_pages(swept);
-    if (swept > nbytes) swept = nbytes;
+    size_t tables = whole_pages(swept), rest = whole_pages(weights);
 #ifdef MADV_HUGEPAGE
-    madvise(map, swept, MADV_HUGEPAGE); /* advice: nothing is lost where it is not taken */
-    madvise(map + swept, nbytes - swept, MADV_NOHUGEPAGE);
+    madvise(map, tables, MADV_HUGEPAGE);
+    madvise(map + tables, rest - tables, MADV_NOHUGEPAGE);
 #endif
+    madvise(map + tables, rest - tables, MADV_RANDOM);
 }
 
 static SnlrtStatus map_payload(int fd, const char *path, size_t swept, SnlrtPayload *p,
@@ -108,7 +110,7 @@ static SnlrtStatus map_payload(int fd, const char *path, size_t swept, SnlrtPayl
         return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot map %zu bytes of weights: %s", path,
                           nbytes, strerror(error));
     }
-    advise_pages(map, nbytes, swept);
+    advise_pages(map, swept, (size_t)p->footer.weights_bytes);
     p->map = map;
     p->map_nbytes = nbytes;
     p->weights = (const uint8_t *)map;

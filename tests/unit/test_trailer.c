@@ -114,6 +114,47 @@ static void copied_payload_is_the_same(void **state)
     unlink(file.path);
 }
 
+/* Does the kernel know `flag` (proc(5), VmFlags) of the mapping of `address`? */
+static bool is_advised(const void *address, const char *flag)
+{
+    bool here = false, found = false;
+    char line[512];
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            here = from <= (uintptr_t)address && (uintptr_t)address < to;
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            found = strstr(line, flag) != NULL;
+    }
+    fclose(maps);
+    return found;
+}
+
+/* Of a table only the rows that are read come in; what every token reads comes in large pages. */
+static void tables_are_read_here_and_there(void **state)
+{
+    (void)state;
+    enum { N = 5 << 20, SWEPT = (3 << 20) + 64 };
+    const SnlrtModel half_tables = {.payload_id = PAYLOAD_ID, .swept_bytes = SWEPT};
+    File file;
+    SnlrtPayload payload;
+    write_large_file(&file, N);
+    assert_int_equal(snlrt_payload_open(&half_tables, file.path, &payload, NULL), SNLRT_OK);
+    unlink(file.path);
+    const uint8_t *swept = payload.weights + SWEPT - 1, *tables = payload.weights + (4 << 20);
+    assert_int_equal((uintptr_t)payload.weights % SNLRT_PAYLOAD_ALIGN, 0);
+    assert_false(is_advised(swept, " rr"));
+    assert_true(is_advised(tables, " rr"));
+    assert_false(is_advised(payload.footer.manifest_bytes + payload.manifest, " rr"));
+    if (snlrt_huge_pages_offered()) {
+        assert_true(is_advised(swept, " hg"));
+        assert_true(is_advised(tables, " nh"));
+    }
+    snlrt_payload_close(&payload);
+}
+
 /* Address space for the file, and not once more. */
 static void no_room_for_a_copy_leaves_the_payload(void **state)
 {
@@ -320,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_payload_is_mapped),
         cmocka_unit_test(copied_payload_is_the_same),
+        cmocka_unit_test(tables_are_read_here_and_there),
         cmocka_unit_test(no_room_for_a_copy_leaves_the_payload),
         cmocka_unit_test(no_tokenizer_is_null),
         cmocka_unit_test(broken_footers_are_refused),
