@@ -38,7 +38,8 @@ static SnlStatus flush(Stream *s)
     if (fflush(s->file) != 0) return write_failed(s);
     for (size_t at = 0; at < s->n;) {
         ssize_t n = write(fileno(s->file), s->block + at, s->n - at);
-        if (n < 0 && errno != EINTR) return write_failed(s);
+        if (n == 0) errno = EIO;
+        if (n <= 0 && errno != EINTR) return write_failed(s);
         if (n > 0) at += (size_t)n;
     }
     s->n = 0;

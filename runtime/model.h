@@ -32,7 +32,7 @@ SnlrtStatus snlrt_payload_open(const SnlrtModel *model, const char *path, SnlrtP
 /* Puts a copy in memory of the process in the place of the first `nbytes` of the weights, in huge
  * pages as far as they fill such pages and the system has them: fewer misses of address
  * translation, and reading ahead does not stop every 4 KiB. For kernels and files that are not
- * mapped so anyway. On failure the payload is as before. */
+ * mapped so anyway. Without room for the copy the payload is as before. */
 SnlrtStatus snlrt_payload_copy(SnlrtPayload *payload, int64_t nbytes, SnlrtError *err);
 /* May a process ask for huge pages here? */
 bool snlrt_huge_pages_offered(void);

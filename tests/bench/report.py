@@ -151,8 +151,9 @@ def print_summary(cells):
 
 
 def cells_of(rounds):
-    """Rounds by shape, format, threads and neighbours, in the order in which they came."""
+    """Rounds of one kind (what is measured, and against which limit), in the order in which they came."""
     out = {}
     for r in rounds:
-        out.setdefault((r["shape"], r["format"], r["threads"], r.get("busy", 0)), []).append(r)
+        kind = r["shape"], r["format"], r["head"], r["threads"], r["pages"], r.get("busy", 0)
+        out.setdefault(kind, []).append(r)
     return list(out.values())

@@ -83,11 +83,14 @@ def stopped_at_its_end(argv, output):
     read, write = pipe_with_room(len(output) - 1)
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.DEVNULL)
     os.close(write)
-    while process.poll() is None:
+    for _ in range(6000):
+        if process.poll() is not None:
+            raise Failed(f"{argv} ended with {process.returncode} before its last write")
         if pathlib.Path(f"/proc/{process.pid}/syscall").read_text().startswith("1 0x1 "):
             return process, read
         time.sleep(0.01)
-    raise Failed(f"{argv} ended with {process.returncode} before its last write")
+    process.kill()
+    raise Failed(f"{argv} did not come to its last write in a minute")
 
 
 def mappings(pid):
@@ -127,11 +130,12 @@ def measured(program, summary, threads, *options):
     check(stats["prompt_tokens"] + stats["decode_steps"] == CONTEXT, f"the context is not full: {stats}")
     printed = printed_bytes(program, summary, threads, stats)
     process, read = stopped_at_its_end(argv, done.stdout)
-    used = [PAGE * n for n in used_pages(process.pid, *printed)]
-    process.kill()
-    process.wait()
-    os.close(read)
-    return printed, used
+    try:
+        return printed, [PAGE * n for n in used_pages(process.pid, *printed)]
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read)
 
 
 def check_equal(what, printed, used):

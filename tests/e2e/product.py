@@ -22,6 +22,7 @@ SHAPE_15M = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidd
              "num_key_value_heads": 6, "head_dim": 48, "vocab_size": 32000, "max_position_embeddings": 4096,
              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True, "hidden_act": "silu"}
 MAX_RSS = 300e6
+HUGE = 2 << 20
 FOOTER = "<8Q"  # payload offset, weights, tokenizer (offset, bytes), manifest (offset, bytes), id, magic
 
 
@@ -346,6 +347,19 @@ def memory():
     return note
 
 
+def huge_pages():
+    """A copy in huge pages is the same program; without it nothing is copied."""
+    weights = json.loads(run([large(), "--bench", "--json"]).stdout)
+    check(weights["huge_page_bytes"] == 0, f"bytes copied without being asked for: {weights}")
+    check(struct.unpack(FOOTER, large().read_bytes()[-64:])[0] % HUGE == 0, "the payload does not begin with a huge page")
+    copied = json.loads(run([large(), "--bench", "--json", "--huge-pages"]).stdout)["huge_page_bytes"]
+    offered = "[never]" not in pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    check(copied % HUGE == 0 and (copied > weights["weight_bytes"] - 2 * HUGE if offered else copied == 0),
+          f"{copied} bytes copied of {weights['weight_bytes']}")
+    check(logits(large(), IDS, "--huge-pages", n=4) == logits(large(), IDS, n=4), "--huge-pages changes logits")
+    return f"{copied / 1e6:.1f} MB copied"
+
+
 def compile_cost():
     model = config_folder("cost-15M", SHAPE_15M)
     seconds, rss = measured([SNLPC, "compile", model, "-o", SCRATCH / "cost", "--random-weights", "1"])
@@ -367,4 +381,4 @@ def compile_cost():
 
 
 main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_output,
-      full_disk, interrupted_compile, control_c, context_full, memory, compile_cost])
+      full_disk, interrupted_compile, control_c, context_full, memory, huge_pages, compile_cost])
