@@ -255,22 +255,25 @@ void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index)
 
 /* ---- embed ----------------------------------------------------------------------------------- */
 
-LLVMValueRef snl_blocks_elements(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
+LLVMValueRef snl_blocks_elements(SnlGen *g, SnlDtype dtype, int rows, LLVMValueRef panel,
                                  LLVMValueRef lane, LLVMValueRef c, int n)
 {
-    SnlLinear l = {.g = g, .dtype = dtype, .inputs = inputs};
     bool q8 = dtype == SNL_Q8_0;
+    int64_t line_bytes = rows * 4, block_bytes = snl_block_lines(dtype) * line_bytes;
     LLVMValueRef block = snl_div_const(g, c, SNL_BLOCK), i = snl_rem_const(g, c, SNL_BLOCK);
-    LLVMValueRef at = snl_offset(g, scales_at(&l, panel, block), lane, 2);
+    LLVMValueRef odd = snl_rem_const(g, block, 2);
+    LLVMValueRef pair = snl_offset(g, panel, snl_div_const(g, block, 2),
+                                   line_bytes + 2 * block_bytes);
+    LLVMValueRef at = snl_offset(g, snl_offset(g, pair, odd, rows * 2), lane, 2);
     LLVMValueRef scale = snl_load_typed(g, LLVMHalfTypeInContext(g->ctx), at, 2);
     LLVMValueRef low = q8 ? i : snl_rem_const(g, i, 16);
-    LLVMValueRef line = snl_offset(g, snl_block_at(&l, panel, block), snl_div_const(g, low, 4), 64);
-    line = snl_offset(g, line, lane, 4);
+    LLVMValueRef line = snl_offset(g, snl_offset_const(g, pair, line_bytes), odd, block_bytes);
+    line = snl_offset(g, snl_offset(g, line, snl_div_const(g, low, 4), line_bytes), lane, 4);
     LLVMTypeRef bytes = n == 1 ? g->i8 : snl_vec(g->i8, n),
                 ints = n == 1 ? g->i32 : snl_vec(g->i32, n);
     LLVMValueRef byte =
         n == 1 ? snl_load_typed(g, g->i8, snl_offset(g, line, snl_rem_const(g, low, 4), 1), 1)
-               : snl_bitcast(g, snl_panel_words(g, line, n / 4), bytes);
+               : snl_bitcast(g, snl_panel_words(g, line, rows, n / 4), bytes);
     byte = LLVMBuildZExt(g->b, byte, ints, "");
     if (!q8) {
         LLVMValueRef high = LLVMBuildICmp(g->b, LLVMIntSGE, i, snl_i64(g, 16), "");

@@ -321,31 +321,31 @@ void snl_kernel_linear_parts(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange
 
 /* ---- embed ----------------------------------------------------------------------------------- */
 
-LLVMValueRef snl_panel_words(SnlGen *g, LLVMValueRef at, int n)
+LLVMValueRef snl_panel_words(SnlGen *g, LLVMValueRef at, int rows, int n)
 {
+    if (rows == 1) return snl_load_typed(g, snl_vec(g->i32, n), at, 4);
     LLVMValueRef words = LLVMGetUndef(snl_vec(g->i32, n));
     for (int i = 0; i < n; i++) {
-        LLVMValueRef word = snl_load_typed(g, g->i32, snl_offset_const(g, at, i * 64), 4);
+        LLVMValueRef word = snl_load_typed(g, g->i32, snl_offset_const(g, at, i * rows * 4), 4);
         words = LLVMBuildInsertElement(g->b, words, word, LLVMConstInt(g->i32, (unsigned)i, 0), "");
     }
     return words;
 }
 
-/* Elements [c, c + n) of row `lane` (0..15) of a panel of f32, bf16 or f16; n is 1, or 16 and
- * divides c. */
-static LLVMValueRef panel_elements(SnlGen *g, SnlDtype dtype, LLVMValueRef panel, LLVMValueRef lane,
-                                   LLVMValueRef c, int n)
+/* Elements [c, c + n) of row `lane` of a panel of f32, bf16 or f16; n is 1, or 16 and divides c. */
+static LLVMValueRef panel_elements(SnlGen *g, SnlDtype dtype, int rows, LLVMValueRef panel,
+                                   LLVMValueRef lane, LLVMValueRef c, int n)
 {
     int group = snl_panel_group(dtype);
-    LLVMValueRef at = snl_offset(g, panel, snl_div_const(g, c, group), 64);
+    LLVMValueRef at = snl_offset(g, panel, snl_div_const(g, c, group), rows * 4);
     at = snl_offset(g, snl_offset(g, at, lane, 4), snl_rem_const(g, c, group), 4 / group);
     LLVMTypeRef floats = n == 1 ? g->f32 : snl_vec(g->f32, n);
     if (dtype == SNL_F32)
-        return snl_bitcast(g, n == 1 ? snl_load(g, at, 1) : snl_panel_words(g, at, n), floats);
+        return snl_bitcast(g, n == 1 ? snl_load(g, at, 1) : snl_panel_words(g, at, rows, n), floats);
     LLVMTypeRef half =
         dtype == SNL_F16 ? LLVMHalfTypeInContext(g->ctx) : LLVMBFloatTypeInContext(g->ctx);
     LLVMValueRef bits = n == 1 ? snl_load_typed(g, g->i16, at, 2)
-                               : snl_bitcast(g, snl_panel_words(g, at, n / 2), snl_vec(g->i16, n));
+                               : snl_bitcast(g, snl_panel_words(g, at, rows, n / 2), snl_vec(g->i16, n));
     if (dtype == SNL_F16)
         return LLVMBuildFPExt(g->b, snl_bitcast(g, bits, n == 1 ? half : snl_vec(half, n)), floats,
                               "");
@@ -355,28 +355,29 @@ static LLVMValueRef panel_elements(SnlGen *g, SnlDtype dtype, LLVMValueRef panel
 }
 
 /* Columns [from, to) of a row of the table, n at a time. */
-static void embed_columns(SnlGen *g, const SnlType *table, LLVMValueRef panel, LLVMValueRef lane,
-                          LLVMValueRef row, LLVMValueRef from, LLVMValueRef to, int n)
+static void embed_columns(SnlGen *g, SnlDtype dtype, int rows, LLVMValueRef panel,
+                          LLVMValueRef lane, LLVMValueRef row, LLVMValueRef from, LLVMValueRef to,
+                          int n)
 {
     SnlLoop c;
     snl_loop_begin(g, &c, from, to, n, 0, NULL);
     LLVMValueRef value =
-        snl_dtype_is_blocked(table->dtype)
-            ? snl_blocks_elements(g, table->dtype, table->dim[1], panel, lane, c.i, n)
-            : panel_elements(g, table->dtype, panel, lane, c.i, n);
+        snl_dtype_is_blocked(dtype) ? snl_blocks_elements(g, dtype, rows, panel, lane, c.i, n)
+                                    : panel_elements(g, dtype, rows, panel, lane, c.i, n);
     snl_store(g, value, snl_offset(g, row, c.i, 4));
     snl_loop_end(g, &c, NULL);
 }
 
-/* Columns [c0, c1) of row ids[t]: parts of lines of the id's panel, 16 columns together between
- * multiples of 16. */
+/* Columns [c0, c1) of row ids[t], 16 together between multiples of 16. */
 void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
 {
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, 0);
     SnlDtype dtype = w->type->dtype;
-    char *name = snl_arena_printf(g->arena, "embed.%s.%lld.%lld", snl_dtype_info[dtype].text,
-                                  (long long)w->type->dim[1], (long long)o->out.stride);
+    int rows = snl_layout_rows(snl_payload_layout(o->payload, w));
+    int64_t row_bytes = snl_panel_bytes(dtype, w->type->dim[1]) / SNL_PANEL_ROWS;
+    char *name = snl_arena_printf(g->arena, "embed.%s.of%d.%lld.%lld", snl_dtype_info[dtype].text,
+                                  rows, (long long)w->type->dim[1], (long long)o->out.stride);
     bool fresh;
     LLVMValueRef f = snl_kernel_begin(g, name, 3, 4, &fresh);
     if (fresh) {
@@ -391,13 +392,12 @@ void snl_kernel_embed(const SnlOpGen *o, SnlRange r)
         snl_loop_begin(g, &t, snl_param(g, 5), snl_param(g, 6), 1, 0, NULL);
         LLVMValueRef id = snl_load_typed(g, g->i32, snl_offset(g, ids, t.i, 4), 4);
         id = LLVMBuildZExt(g->b, id, g->i64, "");
-        LLVMValueRef panel = snl_offset(g, table, snl_div_const(g, id, SNL_PANEL_ROWS),
-                                        snl_panel_bytes(dtype, w->type->dim[1]));
-        LLVMValueRef lane = snl_rem_const(g, id, SNL_PANEL_ROWS);
+        LLVMValueRef panel = snl_offset(g, table, snl_div_const(g, id, rows), rows * row_bytes);
+        LLVMValueRef lane = snl_rem_const(g, id, rows);
         LLVMValueRef row = snl_offset(g, y, t.i, o->out.stride * 4);
-        embed_columns(g, w->type, panel, lane, row, c0, first, 1);
-        embed_columns(g, w->type, panel, lane, row, first, last, SNL_LANES);
-        embed_columns(g, w->type, panel, lane, row, last, c1, 1);
+        embed_columns(g, dtype, rows, panel, lane, row, c0, first, 1);
+        embed_columns(g, dtype, rows, panel, lane, row, first, last, SNL_LANES);
+        embed_columns(g, dtype, rows, panel, lane, row, last, c1, 1);
         snl_loop_end(g, &t, NULL);
         snl_kernel_end(g);
     }

@@ -64,11 +64,11 @@ void snl_blocks_gemv(const SnlLinear *l, LLVMValueRef panel_index);
  * result is the scale, not yet rounded to f16. */
 LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueRef out_q[2]);
 
-/* Elements [c, c + n) of row `lane` (0..15) of a panel; n is 1, or 16 and divides c. */
-LLVMValueRef snl_blocks_elements(SnlGen *g, SnlDtype dtype, int64_t inputs, LLVMValueRef panel,
+/* Elements [c, c + n) of row `lane` of a panel of `rows`; n is 1, or 16 and divides c. */
+LLVMValueRef snl_blocks_elements(SnlGen *g, SnlDtype dtype, int rows, LLVMValueRef panel,
                                  LLVMValueRef lane, LLVMValueRef c, int n);
-/* A row's words of n lines, from `at` in the first. */
-LLVMValueRef snl_panel_words(SnlGen *g, LLVMValueRef at, int n);
+/* A row's words of n lines of such a panel, from `at` in the first. */
+LLVMValueRef snl_panel_words(SnlGen *g, LLVMValueRef at, int rows, int n);
 
 /* What a block needs of a row of activations. */
 typedef struct SnlBlockInput {

@@ -38,8 +38,9 @@ static int64_t packed_bytes(const SnlWeight *w, SnlLayout layout)
 {
     if (layout == SNL_LAYOUT_PLAIN)
         return round_up(snl_weight_rows(w) * snl_weight_cols(w) * 4, SNL_PACK_ALIGN);
-    int64_t panels = (snl_weight_rows(w) + SNL_PANEL_ROWS - 1) / SNL_PANEL_ROWS;
-    return panels * snl_panel_bytes(w->type->dtype, snl_weight_cols(w));
+    int64_t rows = snl_layout_rows(layout), panels = (snl_weight_rows(w) + rows - 1) / rows;
+    int64_t panel = snl_panel_bytes(w->type->dtype, snl_weight_cols(w)) / SNL_PANEL_ROWS * rows;
+    return round_up(panels * panel, SNL_PACK_ALIGN);
 }
 
 static SnlStatus check_format(Planner *p, const SnlWeight *w, SnlLayout layout, SnlLoc use)
@@ -57,14 +58,17 @@ static SnlStatus check_format(Planner *p, const SnlWeight *w, SnlLayout layout, 
     return SNL_OK;
 }
 
-static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, bool is_table,
-                            SnlLoc use)
+static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, SnlLoc use)
 {
     SnlPayload *payload = p->payload;
     int64_t index = payload->index_of_weight[w->id];
     if (index >= 0) {
-        payload->at[index].is_table &= is_table;
-        if (payload->at[index].layout == layout) return SNL_OK;
+        SnlLayout *before = &payload->at[index].layout;
+        if (*before == layout) return SNL_OK;
+        if (*before != SNL_LAYOUT_PLAIN && layout != SNL_LAYOUT_PLAIN) {
+            *before = SNL_LAYOUT_PANELS; /* linear reads it too */
+            return SNL_OK;
+        }
         return snl_error(p->diag, SNL_E_UNSUPPORTED, use,
                          "weight '@%s' is used both as a matrix of linear or embed and "
                          "elementwise: declare it twice",
@@ -75,9 +79,7 @@ static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, bo
         payload->at =
             snl_arena_grow(p->arena, payload->at, payload->n, &p->cap, sizeof *payload->at);
     SnlPackedWeight *at = &payload->at[payload->n];
-    *at = (SnlPackedWeight){w, layout, is_table, 0, packed_bytes(w, layout)};
-    if (!snl_add_i64(payload->nbytes, at->nbytes, &payload->nbytes))
-        return snl_error(p->diag, SNL_E_UNSUPPORTED, use, "the weights exceed 2^63 bytes");
+    *at = (SnlPackedWeight){w, layout, 0, 0};
     payload->index_of_weight[w->id] = (int64_t)payload->n++;
     return SNL_OK;
 }
@@ -86,7 +88,7 @@ static SnlStatus add_weight(Planner *p, const SnlWeight *w, SnlLayout layout, bo
 static SnlStatus add_attr(Planner *p, const SnlAttrValue *value, SnlLoc use)
 {
     if (value->kind == SNL_ATTR_WEIGHT)
-        return add_weight(p, value->weight, SNL_LAYOUT_PLAIN, false, use);
+        return add_weight(p, value->weight, SNL_LAYOUT_PLAIN, use);
     if (value->kind != SNL_ATTR_LIST) return SNL_OK;
     for (size_t i = 0; i < value->list.n; i++) SNL_TRY(add_attr(p, &value->list.at[i], use));
     return SNL_OK;
@@ -94,8 +96,10 @@ static SnlStatus add_attr(Planner *p, const SnlAttrValue *value, SnlLoc use)
 
 static SnlLayout layout_of_group(SnlOpCode code, int group)
 {
-    bool matrix = (code == SNL_OP_LINEAR || code == SNL_OP_EMBED) && group == 0;
-    return matrix ? SNL_LAYOUT_PANELS : SNL_LAYOUT_PLAIN;
+    if (group != 0) return SNL_LAYOUT_PLAIN;
+    return code == SNL_OP_LINEAR  ? SNL_LAYOUT_PANELS
+           : code == SNL_OP_EMBED ? SNL_LAYOUT_ROWS
+                                  : SNL_LAYOUT_PLAIN;
 }
 
 static SnlStatus add_op(Planner *p, const SnlOp *op)
@@ -108,36 +112,39 @@ static SnlStatus add_op(Planner *p, const SnlOp *op)
     for (int g = 0; g < SNL_MAX_GROUPS; g++) {
         if (snl_op_group_letter(op->code, g) != 'w') continue;
         for (size_t i = 0; i < op->sym[g].n; i++)
-            SNL_TRY(add_weight(p, op->sym[g].weight[i], layout_of_group(op->code, g),
-                               op->code == SNL_OP_EMBED, op->loc));
+            SNL_TRY(add_weight(p, op->sym[g].weight[i], layout_of_group(op->code, g), op->loc));
     }
     for (size_t i = 0; i < op->attrs.n; i++) SNL_TRY(add_attr(p, &op->attrs.at[i].value, op->loc));
     return SNL_OK;
 }
 
-/* Appends the weights of one kind to `at` in their order. */
-static size_t place_kind(SnlPayload *payload, const SnlPackedWeight *from, bool is_table, size_t n)
+/* Appends the tables, or what is none, to `at` in their order. */
+static SnlStatus place_kind(Planner *p, const SnlPackedWeight *from, bool tables, size_t *n)
 {
+    SnlPayload *payload = p->payload;
     for (size_t i = 0; i < payload->n; i++) {
-        if (from[i].is_table != is_table) continue;
-        payload->at[n] = from[i];
-        payload->at[n].offset = n ? payload->at[n - 1].offset + payload->at[n - 1].nbytes : 0;
-        payload->index_of_weight[from[i].weight->id] = (int64_t)n++;
+        if ((from[i].layout == SNL_LAYOUT_ROWS) != tables) continue;
+        SnlPackedWeight *at = &payload->at[*n];
+        *at = from[i];
+        at->offset = payload->nbytes;
+        at->nbytes = packed_bytes(at->weight, at->layout);
+        if (!snl_add_i64(payload->nbytes, at->nbytes, &payload->nbytes))
+            return snl_error_at(p->diag, SNL_E_UNSUPPORTED, NULL, "the weights exceed 2^63 bytes");
+        payload->index_of_weight[at->weight->id] = (int64_t)(*n)++;
     }
-    return n;
+    return SNL_OK;
 }
 
 /* Gives each weight its place, tables behind the others. */
-static void place_weights(Planner *p)
+static SnlStatus place_weights(Planner *p)
 {
     SnlPayload *payload = p->payload;
-    if (!payload->n) return;
     const SnlPackedWeight *found = payload->at;
-    payload->at = SNL_NEW_ARRAY(p->arena, SnlPackedWeight, payload->n);
-    size_t n_swept = place_kind(payload, found, false, 0);
-    if (n_swept)
-        payload->swept_nbytes = payload->at[n_swept - 1].offset + payload->at[n_swept - 1].nbytes;
-    place_kind(payload, found, true, n_swept);
+    size_t n = 0;
+    payload->at = SNL_NEW_ARRAY(p->arena, SnlPackedWeight, payload->n + 1);
+    SNL_TRY(place_kind(p, found, false, &n));
+    payload->swept_nbytes = payload->nbytes;
+    return place_kind(p, found, true, &n);
 }
 
 SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *funcs,
@@ -149,12 +156,21 @@ SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *
     Planner planner = {arena, diag, out, 0};
     for (size_t i = 0; i < n_funcs; i++)
         for (const SnlOp *op = funcs[i]->first; op; op = op->next) SNL_TRY(add_op(&planner, op));
-    place_weights(&planner);
-    return SNL_OK;
+    return place_weights(&planner);
+}
+
+static const SnlPackedWeight *packed(const SnlPayload *payload, const SnlWeight *weight)
+{
+    SNL_ASSERT(weight->id < payload->n_weights && payload->index_of_weight[weight->id] >= 0);
+    return &payload->at[payload->index_of_weight[weight->id]];
 }
 
 int64_t snl_payload_offset(const SnlPayload *payload, const SnlWeight *weight)
 {
-    SNL_ASSERT(weight->id < payload->n_weights && payload->index_of_weight[weight->id] >= 0);
-    return payload->at[payload->index_of_weight[weight->id]].offset;
+    return packed(payload, weight)->offset;
+}
+
+SnlLayout snl_payload_layout(const SnlPayload *payload, const SnlWeight *weight)
+{
+    return packed(payload, weight)->layout;
 }

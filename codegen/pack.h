@@ -1,7 +1,7 @@
 /* codegen/pack.h -- the payload: which weights the generated code reads, where, in which layout;
  * and the streaming writer that fills it.
  *
- * PANELS (2-D weights read by linear and embed): rows [R, C] in panels of 16; inputs in groups of 4
+ * PANELS (2-D weights read by linear, and by embed too): rows [R, C] in panels of 16; inputs in groups of 4
  * bytes per row (f32: g = 1 input, bf16/f16: g = 2). Element (r, c) of a panel format lies at
  *
  *     ((r / 16) * ceil(C / g) + c / g) * 64  +  (r % 16) * 4  +  (c % g) * (4 / g)      bytes
@@ -19,6 +19,9 @@
  *
  * Missing inputs and rows are zero (+ 128, + 8).
  *
+ * ROWS (2-D weights that only embed reads): panels of one row each, of lines of 4 bytes instead of
+ * 64. So a row is one stream, and reading one costs its bytes, not those of 16.
+ *
  * PLAIN (norms, biases, scalars, mixing matrices): f32, row-major, zero-padded to 64 bytes.
  *
  * Every weight starts at a multiple of 64. Order: first use in the functions given, so a token's
@@ -29,14 +32,13 @@
 #include "codegen/rounding.h"
 #include "ir/weights.h"
 
-typedef enum SnlLayout { SNL_LAYOUT_PLAIN, SNL_LAYOUT_PANELS } SnlLayout;
+typedef enum SnlLayout { SNL_LAYOUT_PLAIN, SNL_LAYOUT_PANELS, SNL_LAYOUT_ROWS } SnlLayout;
 
 enum { SNL_PANEL_ROWS = 16, SNL_PACK_ALIGN = 64 };
 
 typedef struct SnlPackedWeight {
     const SnlWeight *weight;
     SnlLayout layout;
-    bool is_table; /* only embed reads it */
     int64_t offset, nbytes;
 } SnlPackedWeight;
 
@@ -65,12 +67,18 @@ static inline int64_t snl_block_pair_bytes(SnlDtype dtype)
 }
 /* Bytes of a panel of 16 rows of `cols` inputs. */
 int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols);
+/* Rows that lie interleaved in a layout of matrices. */
+static inline int snl_layout_rows(SnlLayout layout)
+{
+    return layout == SNL_LAYOUT_ROWS ? 1 : SNL_PANEL_ROWS;
+}
 
 /* Collects the weights that the ops of `funcs` use. */
 SnlStatus snl_payload_plan(SnlArena *arena, const SnlModule *m, SnlFunc *const *funcs,
                            size_t n_funcs, SnlDiag *diag, SnlPayload *out);
 /* Offset of a weight; it must be in the payload. */
 int64_t snl_payload_offset(const SnlPayload *payload, const SnlWeight *weight);
+SnlLayout snl_payload_layout(const SnlPayload *payload, const SnlWeight *weight);
 
 /* Receives consecutive bytes. */
 typedef SnlStatus SnlByteSink(void *user, const void *bytes, size_t nbytes);

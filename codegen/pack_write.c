@@ -15,7 +15,6 @@
 #include <xxhash.h>
 
 enum {
-    LINE_BYTES = 64,
     BLOCK_BYTES = 1 << 20,   /* rows read at once: about this much as f32 */
     RELEASE_BYTES = 16 << 20 /* source pages are given back after so many bytes written */
 };
@@ -27,57 +26,58 @@ static uint16_t narrow(SnlDtype dtype, float x)
     return dtype == SNL_BF16 ? snl_f32_to_bf16(x) : snl_f32_to_f16(x);
 }
 
-/* Block b of one row: its scale, and its 32 integers into the row's bytes of the block's lines. The
+/* Block b of row r: its scale, and its 32 integers into the row's bytes of the block's lines. The
  * numbers are of the format already, so quantising them again is exact. */
-static void fill_block(SnlDtype dtype, const float *in, int n, int64_t r, uint16_t *scales,
-                       uint8_t *lines)
+static void fill_block(SnlDtype dtype, const float *in, int n, int64_t r, int64_t line_bytes,
+                       uint16_t *scales, uint8_t *lines)
 {
     int8_t q[SNL_BLOCK];
     scales[r] = snl_f32_to_f16(snl_quantize_block(dtype, in, n, q));
     for (int i = 0; i < SNL_BLOCK; i++) {
         if (dtype == SNL_Q8_0) {
-            lines[i / 4 * LINE_BYTES + r * 4 + i % 4] = (uint8_t)(q[i] + 128);
+            lines[i / 4 * line_bytes + r * 4 + i % 4] = (uint8_t)(q[i] + 128);
         } else {
             int line = i % 16 / 4, shift = i < 16 ? 0 : 4;
-            lines[line * LINE_BYTES + r * 4 + i % 4] |= (uint8_t)((q[i] + 8) << shift);
+            lines[line * line_bytes + r * 4 + i % 4] |= (uint8_t)((q[i] + 8) << shift);
         }
     }
 }
 
 static void fill_block_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols,
-                             uint8_t *out)
+                             int64_t panel_rows, uint8_t *out)
 {
-    int64_t blocks = snl_block_count(cols);
-    int64_t block_bytes = (int64_t)snl_block_lines(dtype) * LINE_BYTES;
+    int64_t blocks = snl_block_count(cols), line = panel_rows * 4;
+    int64_t block_bytes = snl_block_lines(dtype) * line;
     for (int64_t b = 0; b < blocks; b++) {
-        uint8_t *pair = out + b / 2 * snl_block_pair_bytes(dtype);
+        uint8_t *pair = out + b / 2 * (line + 2 * block_bytes);
         int64_t odd = b % 2;
-        uint16_t *scales = (uint16_t *)(void *)pair + odd * SNL_PANEL_ROWS;
-        uint8_t *lines = pair + LINE_BYTES + odd * block_bytes;
-        for (int64_t r = 0; r < SNL_PANEL_ROWS; r++) {
+        uint16_t *scales = (uint16_t *)(void *)pair + odd * panel_rows;
+        uint8_t *lines = pair + line + odd * block_bytes;
+        for (int64_t r = 0; r < panel_rows; r++) {
             int64_t left = r < rows ? cols - b * SNL_BLOCK : 0;
             fill_block(dtype, left ? in + r * cols + b * SNL_BLOCK : in,
-                       left < SNL_BLOCK ? (int)left : SNL_BLOCK, r, scales, lines);
+                       left < SNL_BLOCK ? (int)left : SNL_BLOCK, r, line, scales, lines);
         }
     }
 }
 
-/* One panel from `rows` (1..16) rows of C inputs; `out` is zeroed. */
-static void fill_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols, uint8_t *out)
+/* One panel of `panel_rows` from `rows` rows of C inputs, no more than those; `out` is zeroed. */
+static void fill_panel(SnlDtype dtype, const float *in, int64_t rows, int64_t cols,
+                       int64_t panel_rows, uint8_t *out)
 {
     if (snl_dtype_is_blocked(dtype)) {
-        fill_block_panel(dtype, in, rows, cols, out);
+        fill_block_panel(dtype, in, rows, cols, panel_rows, out);
         return;
     }
     for (int64_t r = 0; r < rows; r++) {
         const float *row = in + r * cols;
         if (dtype == SNL_F32) {
             float *lane = (float *)(void *)out + r;
-            for (int64_t c = 0; c < cols; c++) lane[c * SNL_PANEL_ROWS] = row[c];
+            for (int64_t c = 0; c < cols; c++) lane[c * panel_rows] = row[c];
         } else {
             uint16_t *lane = (uint16_t *)(void *)out + 2 * r;
             for (int64_t c = 0; c < cols; c++)
-                lane[c / 2 * 2 * SNL_PANEL_ROWS + c % 2] = narrow(dtype, row[c]);
+                lane[c / 2 * 2 * panel_rows + c % 2] = narrow(dtype, row[c]);
         }
     }
 }
@@ -155,28 +155,37 @@ static SnlStatus read_rows(Writer *w, const SnlWeight *weight, int64_t row, int6
     return rounds ? round_rows(w, weight, row, n) : SNL_OK;
 }
 
-static SnlStatus write_panels(Writer *w, const SnlWeight *weight)
+/* n bytes that bring a weight to a whole number of lines. */
+static SnlStatus pad(Writer *w, int64_t n)
 {
+    static const uint8_t zeros[SNL_PACK_ALIGN];
+    return n ? emit(w, zeros, n) : SNL_OK;
+}
+
+static SnlStatus write_matrix(Writer *w, const SnlPackedWeight *packed)
+{
+    const SnlWeight *weight = packed->weight;
     int64_t total_rows = snl_weight_rows(weight), cols = snl_weight_cols(weight);
-    int64_t panel_bytes = snl_panel_bytes(weight->type->dtype, cols), step = block_rows(cols);
+    int64_t size = snl_layout_rows(packed->layout), written = 0, step = block_rows(cols);
+    int64_t panel_bytes = snl_panel_bytes(weight->type->dtype, cols) / SNL_PANEL_ROWS * size;
     if (step > total_rows)
         step = (total_rows + SNL_PANEL_ROWS - 1) / SNL_PANEL_ROWS * SNL_PANEL_ROWS;
     w->rows = room_for(w->rows, &w->rows_room, step * cols, sizeof(float));
-    w->image = room_for(w->image, &w->image_room, step / SNL_PANEL_ROWS, (size_t)panel_bytes);
+    w->image = room_for(w->image, &w->image_room, step / size, (size_t)panel_bytes);
     for (int64_t row = 0; row < total_rows; row += step) {
         int64_t n = total_rows - row < step ? total_rows - row : step;
         SNL_TRY(read_rows(w, weight, row, n));
-        int64_t panels = (n + SNL_PANEL_ROWS - 1) / SNL_PANEL_ROWS;
+        int64_t panels = (n + size - 1) / size;
         memset(w->image, 0, (size_t)(panels * panel_bytes));
         for (int64_t p = 0; p < panels; p++) {
-            int64_t first = p * SNL_PANEL_ROWS;
-            int64_t here = n - first < SNL_PANEL_ROWS ? n - first : SNL_PANEL_ROWS;
-            fill_panel(weight->type->dtype, w->rows + first * cols, here, cols,
+            int64_t first = p * size, here = n - first < size ? n - first : size;
+            fill_panel(weight->type->dtype, w->rows + first * cols, here, cols, size,
                        w->image + p * panel_bytes);
         }
         SNL_TRY(emit(w, w->image, panels * panel_bytes));
+        written += panels * panel_bytes;
     }
-    return SNL_OK;
+    return pad(w, packed->nbytes - written);
 }
 
 static SnlStatus write_plain(Writer *w, const SnlPackedWeight *packed)
@@ -191,9 +200,7 @@ static SnlStatus write_plain(Writer *w, const SnlPackedWeight *packed)
         SNL_TRY(read_rows(w, weight, row, n));
         SNL_TRY(emit(w, w->rows, n * cols * 4));
     }
-    static const uint8_t zeros[SNL_PACK_ALIGN];
-    int64_t padding = packed->nbytes - total_rows * cols * 4;
-    return padding ? emit(w, zeros, padding) : SNL_OK;
+    return pad(w, packed->nbytes - total_rows * cols * 4);
 }
 
 SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, SnlDiag *diag,
@@ -214,8 +221,8 @@ SnlStatus snl_payload_write(const SnlPayload *payload, SnlWeightSource *source, 
         const SnlPackedWeight *packed = &payload->at[i];
         XXH3_64bits_reset(w.hash);
         w.rounding = (SnlRounding){0};
-        status = packed->layout == SNL_LAYOUT_PANELS ? write_panels(&w, packed->weight)
-                                                     : write_plain(&w, packed);
+        status = packed->layout == SNL_LAYOUT_PLAIN ? write_plain(&w, packed)
+                                                    : write_matrix(&w, packed);
         if (out) out[i] = (SnlWritten){XXH3_64bits_digest(w.hash), w.rounding};
     }
     if (source->release) source->release(source);

@@ -73,12 +73,13 @@ static SnlStatus put_zeros(Stream *s, uint64_t nbytes)
 
 static const char *layout_text(SnlLayout layout)
 {
-    return layout == SNL_LAYOUT_PANELS ? "panels" : "plain";
+    static const char *const text[] = {"plain", "panels", "rows"};
+    return text[layout];
 }
 
 static const char *format_text(const SnlPackedWeight *w)
 {
-    SnlDtype dtype = w->layout == SNL_LAYOUT_PANELS ? w->weight->type->dtype : SNL_F32;
+    SnlDtype dtype = w->layout == SNL_LAYOUT_PLAIN ? SNL_F32 : w->weight->type->dtype;
     return snl_dtype_info[dtype].text;
 }
 

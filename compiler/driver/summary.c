@@ -44,7 +44,7 @@ const char *snl_payload_format(SnlArena *arena, const SnlModule *m, const SnlPay
     bool any[2] = {false, false};
     for (size_t i = 0; i < payload->n; i++) {
         const SnlPackedWeight *w = &payload->at[i];
-        if (w->layout != SNL_LAYOUT_PANELS) continue;
+        if (w->layout == SNL_LAYOUT_PLAIN) continue;
         SnlDtype dtype = w->weight->type->dtype;
         bool head = is_head[w->weight->id];
         any[head] = true;

@@ -125,20 +125,20 @@ static void places_every_element_of_panels(void **state)
         }
 }
 
-/* pack.h's block panels, in its own words: scale of (r, block), then integers without their
- * offset. */
-static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t r, int64_t c)
+/* pack.h's blocks, in its own words: scale of (r, block), then integers without their offset. `line`
+ * bytes: 4 for each row of a panel. */
+static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t line, int64_t r, int64_t c)
 {
     int64_t b = c / 32, i = c % 32, block_lines = dtype == SNL_Q8_0 ? 8 : 4;
-    const uint8_t *pair = panel + b / 2 * (1 + 2 * block_lines) * 64;
+    const uint8_t *pair = panel + b / 2 * (1 + 2 * block_lines) * line;
     uint16_t bits;
-    memcpy(&bits, pair + b % 2 * 32 + r * 2, sizeof bits);
-    const uint8_t *lines = pair + (1 + b % 2 * block_lines) * 64;
+    memcpy(&bits, pair + b % 2 * line / 2 + r * 2, sizeof bits);
+    const uint8_t *lines = pair + (1 + b % 2 * block_lines) * line;
     int q;
     if (dtype == SNL_Q8_0) {
-        q = lines[i / 4 * 64 + r * 4 + i % 4] - 128;
+        q = lines[i / 4 * line + r * 4 + i % 4] - 128;
     } else {
-        uint8_t both = lines[i % 16 / 4 * 64 + r * 4 + i % 4];
+        uint8_t both = lines[i % 16 / 4 * line + r * 4 + i % 4];
         q = (i < 16 ? both & 15 : both >> 4) - 8;
     }
     return (float)q * snl_f16_to_f32(bits);
@@ -162,8 +162,49 @@ static void places_every_element_of_block_panels(void **state)
                 for (int64_t c = 0; c < blocks * 32; c++) {
                     float want = r < rows && c < cols ? wanted[r * cols + c] : 0.0f;
                     assert_close(block_element(w->type->dtype, p.bytes + r / 16 * panel_bytes,
-                                               r % 16, c),
+                                               64, r % 16, c),
                                  want, 0, 0);
+                }
+        }
+}
+
+/* What only embed reads: rows of f32, bf16 or blocks, each in one piece. */
+static void places_every_element_of_rows(void **state)
+{
+    Support *s = *state;
+    static const int sizes[][2] = {{1, 1}, {17, 33}, {1041, 257}};
+    static const char *const formats[] = {"f32", "bf16", "q8_0", "q4_0"};
+    for (size_t f = 0; f < 4; f++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+            int64_t rows = sizes[k][0], cols = sizes[k][1];
+            Packed p;
+            pack(&p, s,
+                 snl_arena_printf(s->arena,
+                                  "module @m\n"
+                                  "weight @w : f32[%d, %d] = source \"m\" \"w\"\n"
+                                  "weight @q : %s[%d, %d] = cast(@w)\n"
+                                  "func @f(%%ids: i32[T]) -> f32[T, %d] {\n"
+                                  "  %%x = embed %%ids, @q : f32[T, %d]\n"
+                                  "  return %%x\n}\n",
+                                  (int)rows, (int)cols, formats[f], (int)rows, (int)cols, (int)cols,
+                                  (int)cols),
+                 NULL);
+            const SnlPackedWeight *at = &p.payload.at[0];
+            SnlDtype dtype = at->weight->type->dtype;
+            int64_t row_bytes = snl_panel_bytes(dtype, cols) / 16;
+            assert_int_equal(at->layout, SNL_LAYOUT_ROWS);
+            assert_int_equal(at->nbytes, (rows * row_bytes + 63) / 64 * 64);
+            float *wanted = values(&p, at->weight);
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t c = 0; c < cols; c++) {
+                    const uint8_t *row = p.bytes + r * row_bytes;
+                    float got;
+                    uint16_t half;
+                    memcpy(&half, row + c * 2, sizeof half);
+                    memcpy(&got, row + (dtype == SNL_F32 ? c * 4 : 0), sizeof got);
+                    if (dtype == SNL_BF16) got = snl_bf16_to_f32(half);
+                    if (snl_dtype_is_blocked(dtype)) got = block_element(dtype, row, 4, 0, c);
+                    assert_close(got, wanted[r * cols + c], 0, 0);
                 }
         }
 }
@@ -238,7 +279,7 @@ static void tables_lie_behind_what_every_token_reads(void **state)
     for (size_t i = 0; i < 3; i++) {
         const SnlPackedWeight *at = &p.payload.at[i];
         assert_string_equal(at->weight->name, order[i]);
-        assert_int_equal(at->is_table, i == 2);
+        assert_int_equal(at->layout, i == 2 ? SNL_LAYOUT_ROWS : SNL_LAYOUT_PANELS);
         assert_int_equal(snl_payload_offset(&p.payload, at->weight), at->offset);
     }
     assert_int_equal(p.payload.swept_nbytes, p.payload.at[2].offset);
@@ -450,6 +491,7 @@ int main(void)
         support_test(places_every_element_of_block_panels),
         support_test(places_every_element_across_blocks),
         support_test(keeps_the_order_of_first_use),
+        support_test(places_every_element_of_rows),
         support_test(tables_lie_behind_what_every_token_reads),
         support_test(stores_plain_weights_as_f32),
         support_test(refuses_one_weight_in_two_layouts),
