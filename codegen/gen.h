@@ -58,6 +58,8 @@ LLVMValueRef snl_offset_const(SnlGen *g, LLVMValueRef ptr, int64_t nbytes);
 LLVMValueRef snl_load(SnlGen *g, LLVMValueRef ptr, int lanes);
 LLVMValueRef snl_load_typed(SnlGen *g, LLVMTypeRef type, LLVMValueRef ptr, unsigned align);
 void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr);
+/* ptr, but LLVM does not know that it is: so it does not make one load of two. */
+LLVMValueRef snl_another_pointer(SnlGen *g, LLVMValueRef ptr);
 /* Asks for the line at ptr, soon to be read or written. */
 void snl_prefetch(SnlGen *g, LLVMValueRef ptr, bool write);
 /* Tells the thread sanitizer (nobody else) of an access that it does not see by itself: vectors of

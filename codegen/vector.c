@@ -95,6 +95,15 @@ void snl_store(SnlGen *g, LLVMValueRef value, LLVMValueRef ptr)
     LLVMSetAlignment(LLVMBuildStore(g->b, value, ptr), 4);
 }
 
+LLVMValueRef snl_another_pointer(SnlGen *g, LLVMValueRef ptr)
+{
+    const char *same = "=r,0";
+    LLVMTypeRef type = LLVMFunctionType(g->ptr, &g->ptr, 1, 0);
+    LLVMValueRef nothing = LLVMGetInlineAsm(type, "", 0, same, strlen(same), 0, 0,
+                                            LLVMInlineAsmDialectATT, 0);
+    return LLVMBuildCall2(g->b, type, nothing, &ptr, 1, "");
+}
+
 void snl_prefetch(SnlGen *g, LLVMValueRef ptr, bool write)
 {
     enum { MOST_LOCAL = 3, DATA = 1 };
