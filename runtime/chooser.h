@@ -2,10 +2,10 @@
  *
  * Steps give the same bits on every number of threads, so each may use another one. A trial of 16
  * steps takes the number in use and another one in turns, and the faster stays: at first half of
- * all, after a success half of that, and so on. From then on a longer trial now and then asks
- * again, down and up in turn, since the load of the machine changes; trials take a few percent of
- * the steps, and of the time: one ends where the other number is far slower. Reads no clock
- * itself. */
+ * all, after a success half of that, and so on. From then on longer trials ask again, down and up
+ * in turn: what the first ones found in microseconds may be wrong, and the load of the machine
+ * changes. A trial ends early where the other number is clearly slower, and the next one comes when
+ * what this one lost is a few percent of the time. Reads no clock itself. */
 #ifndef SNLRT_CHOOSER_H
 #define SNLRT_CHOOSER_H
 
@@ -19,6 +19,8 @@ enum { SNLRT_TRIAL_TURNS = 4, SNLRT_TURN_SAMPLES = 3, SNLRT_SIDE_SAMPLES = 6 };
 typedef struct SnlrtChooser {
     int64_t n_max, chosen, other;
     bool on_trial, upwards; /* `upwards`: other is more than chosen */
+    double other_seconds;   /* of all steps on the other number in this trial */
+    int64_t n_other;        /* how many they were */
     int64_t n_steps;        /* of this trial, or since the last */
     int64_t n_between;      /* steps from one trial to the next */
     int64_t steps_per_sample;

@@ -1,4 +1,4 @@
-/* runtime/cpus.c -- affinity, cores and control-group quotas (Linux). */
+/* runtime/cpus.c -- affinity, cores, control-group quotas and waits (Linux). */
 #define _GNU_SOURCE /* affinity, sched_getcpu */
 #include "runtime/cpus.h"
 
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The file's first bytes as a string; false: it cannot be read. */
@@ -168,6 +169,21 @@ int snlrt_cpu_pin(pthread_t thread, int cpu)
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
     return pthread_setaffinity_np(thread, sizeof set, &set);
+}
+
+int snlrt_thread_id(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+/* The file: nanoseconds that it ran, nanoseconds that it waited, times that it ran. */
+double snlrt_thread_waited(int thread_id)
+{
+    char text[96], path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", thread_id);
+    if (!read_small(path, text, sizeof text)) return 0;
+    char *space = strchr(text, ' ');
+    return space ? 1e-9 * (double)strtoll(space, NULL, 10) : 0;
 }
 
 _Static_assert(sizeof(SnlrtCpuSet) == sizeof(cpu_set_t), "a set holds what the system's holds");

@@ -1,4 +1,4 @@
-/* runtime/cpus.h -- how many threads make sense on this machine, and where. */
+/* runtime/cpus.h -- how many threads make sense on this machine, and where they run. */
 #ifndef SNLRT_CPUS_H
 #define SNLRT_CPUS_H
 
@@ -23,6 +23,12 @@ void snlrt_cpu_order(int *cpus, int64_t n, bool from_here);
 int snlrt_cpu_pin(pthread_t thread, int cpu);
 /* Moves the calling thread to that processor, from where the system may move it on. */
 void snlrt_cpu_visit(int cpu);
+
+/* Number of the calling thread in the system. */
+int snlrt_thread_id(void);
+/* Seconds that a thread of this process has stood ready to run without a processor; 0: the system
+ * does not say. Reads a small file of /proc. */
+double snlrt_thread_waited(int thread_id);
 
 typedef struct SnlrtCpuSet {
     uint64_t words[16];

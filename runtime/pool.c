@@ -7,7 +7,9 @@
  * from there. So every part that is entered finds the barrier it stood at already met. */
 #include "runtime/pool.h"
 
+#include "runtime/clock.h"
 #include "runtime/cpus.h"
+#include "runtime/crowd.h"
 #include "runtime/fiber.h"
 #include "runtime/meeting.h"
 
@@ -39,6 +41,7 @@ typedef struct Worker {
     SnlrtSignalWord *enter; /* how often it became a carrier */
     uint32_t first_job;     /* since then */
     int cpu;                /* to begin on, or to stay on; -1: any */
+    int id;                 /* in the system; told by the thread before its first job */
 } Worker;
 
 /* Written by the first thread while nobody runs a job. */
@@ -56,11 +59,13 @@ struct SnlrtPool {
     int64_t n_threads, n_started;
     int64_t n_cpus, cpu_quota; /* that the process may use */
     int64_t n_entered;         /* threads that wait for the next job */
+    int64_t n_known;           /* threads that have ever waited for a job */
+    SnlrtCrowd crowd;
     bool takes_turns;          /* false: every part has a thread; so too once memory was short */
     SnlrtMeetingPlace place;
     Carrier *carriers; /* these four [n_threads] */
     Part *parts;
-    Worker *workers; /* the first unused */
+    Worker *workers; /* of the first only cpu and id */
     SnlrtSignalWord *enter;
     bool pins; /* threads stay where they begin */
     SnlrtCpuSet creator_cpus;  /* before it was pinned */
@@ -175,6 +180,7 @@ static void *work(void *user)
     Worker *worker = user;
     SnlrtPool *pool = worker->pool;
     if (worker->cpu >= 0 && !pool->pins) snlrt_cpu_visit(worker->cpu);
+    worker->id = snlrt_thread_id();
     uint32_t n_entered = 0;
     do snlrt_signal_wait(worker->enter, ++n_entered, SNLRT_ROUNDS_IDLE, pool->place.fence);
     while (work_from(pool, worker->thread, worker->first_job));
@@ -217,6 +223,7 @@ static void enter_carriers(SnlrtPool *pool, int64_t n)
         atomic_store_explicit(&pool->start.value, pool->n_jobs, memory_order_relaxed);
         snlrt_meeting_grow(&pool->place, n_old, n, pool->carriers[0].n_meetings);
         for (int64_t t = n_old; t < n; t++) enter_one(pool, t);
+        if (n > pool->n_known) pool->n_known = n;
     }
 }
 
@@ -233,12 +240,28 @@ static bool init_fibers(SnlrtPool *pool, int64_t n_carriers, int64_t n_parts)
 
 int64_t snlrt_pool_carriers(const SnlrtPool *pool, int64_t n_parts)
 {
-    return pool->takes_turns ? min_of(n_parts, pool->n_cpus) : n_parts;
+    return pool->takes_turns ? min_of(n_parts, min_of(pool->n_cpus, pool->crowd.limit)) : n_parts;
 }
 
 static void look_for_cpus(SnlrtPool *pool)
 {
     if (!pool->pins) pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
+}
+
+static double waited_by_team(const SnlrtPool *pool)
+{
+    double sum = 0;
+    for (int64_t t = 0; t < pool->n_known; t++) sum += snlrt_thread_waited(pool->workers[t].id);
+    return sum;
+}
+
+/* A task that could have several carriers, and whether those find processors. */
+static void run_watched(SnlrtPool *pool, Task task)
+{
+    double begin = snlrt_seconds_coarse();
+    run_task(pool, task);
+    if (snlrt_crowd_note(&pool->crowd, pool->n_known, snlrt_seconds_coarse() - begin))
+        snlrt_crowd_look(&pool->crowd, task.n_carriers, waited_by_team(pool));
 }
 
 void snlrt_pool_run(SnlrtPool *pool, int64_t n_parts, SnlrtJob *job, void *user)
@@ -248,7 +271,11 @@ void snlrt_pool_run(SnlrtPool *pool, int64_t n_parts, SnlrtJob *job, void *user)
     if (!init_fibers(pool, snlrt_pool_carriers(pool, n_parts), n_parts)) pool->takes_turns = false;
     int64_t n_carriers = snlrt_pool_carriers(pool, n_parts);
     if (n_carriers != pool->n_entered) enter_carriers(pool, n_carriers);
-    run_task(pool, (Task){job, user, n_parts, n_carriers, n_carriers});
+    Task task = {job, user, n_parts, n_carriers, n_carriers};
+    if (pool->takes_turns && !pool->pins && min_of(n_parts, pool->n_cpus) > 1)
+        run_watched(pool, task);
+    else
+        run_task(pool, task);
 }
 
 /* ---- creation ---- */
@@ -332,7 +359,9 @@ static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
     pool->pins = flags & SNLRT_POOL_PIN;
     SNLRT_TRY(alloc_team(pool, err));
     SNLRT_TRY(snlrt_meeting_init(&pool->place, pool->n_threads, err));
-    pool->n_entered = 1;
+    pool->n_entered = pool->n_known = 1;
+    pool->workers[0].id = snlrt_thread_id();
+    snlrt_crowd_init(&pool->crowd);
     pool->takes_turns = SNLRT_FIBERS;
     pool->cpu_quota = pool->n_threads > 1 ? snlrt_cpu_quota() : 1;
     pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);

@@ -8,7 +8,8 @@
  * A team of more threads than processors takes turns: as many threads as there are processors carry
  * the parts of all, and at a barrier a carrier goes on with its next part instead of waiting (a few
  * nanoseconds, where waiting for the kernel to run another thread takes thousands). The others
- * sleep until the process may use more processors. */
+ * sleep until the process may use more processors. A team that is not pinned takes turns, too,
+ * while other programs take processors from it (runtime/crowd.h). */
 #ifndef SNLRT_POOL_H
 #define SNLRT_POOL_H
 

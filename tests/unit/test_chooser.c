@@ -24,6 +24,7 @@ static int64_t run(SnlrtChooser *c, Machine machine, int64_t n_steps)
 
 static const double scales[] = {0, 8e-3, 4e-3, 3e-3, 2e-3, 2e-3, 2e-3, 2e-3, 1e-3};
 static const double latency[] = {0, 1e-5, 2e-5, 3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 8e-5};
+static const double close_race[] = {0, 1.1e-3, 1e-3};
 static const double best_at_2[] = {0, 2e-5, 1e-5, 2e-5, 2e-5, 3e-5, 3e-5, 3e-5, 3e-5};
 
 static void one_thread_is_never_tried(void **state)
@@ -42,13 +43,23 @@ static void sixteen_steps_decide_between_all_and_half(void **state)
     SnlrtChooser c;
     snlrt_chooser_init(&c, 2);
     assert_int_equal(snlrt_chooser_threads(&c), 2);
-    assert_int_equal(run(&c, scales, 16), 8);
+    assert_int_equal(run(&c, close_race, 16), 8);
     assert_false(c.on_trial);
     assert_int_equal(c.chosen, 2);
     snlrt_chooser_init(&c, 2);
     run(&c, latency, 16);
     assert_false(c.on_trial);
     assert_int_equal(c.chosen, 1);
+}
+
+/* Half of the threads, at half of the speed, has two of the first 64 tokens. */
+static void clearly_slower_trials_end_early(void **state)
+{
+    (void)state;
+    SnlrtChooser c;
+    snlrt_chooser_init(&c, 2);
+    assert_int_equal(run(&c, scales, 64), 2);
+    assert_int_equal(c.chosen, 2);
 }
 
 static void halves_as_long_as_that_is_faster(void **state)
@@ -76,7 +87,40 @@ static void a_single_interruption_decides_nothing(void **state)
         for (int64_t i = 0; i < 16; i++)
             snlrt_chooser_note(&c, i == late ? 1.0 : scales[snlrt_chooser_threads(&c)]);
         assert_int_equal(c.chosen, 2);
+        snlrt_chooser_init(&c, 2);
+        for (int64_t i = 0; i < 16; i++)
+            snlrt_chooser_note(&c, i == late ? 1.0 : latency[snlrt_chooser_threads(&c)]);
+        assert_int_equal(c.chosen, 1);
     }
+}
+
+/* A first trial that went wrong altogether is put right within a few lengths of it. */
+static void a_wrong_beginning_is_soon_put_right(void **state)
+{
+    (void)state;
+    static const double disturbed[] = {0, 1e-3, 1.2e-3}, quiet[] = {0, 1.8e-3, 1e-3};
+    SnlrtChooser c;
+    snlrt_chooser_init(&c, 2);
+    run(&c, disturbed, 16);
+    assert_int_equal(c.chosen, 1);
+    run(&c, quiet, 300);
+    assert_int_equal(c.chosen, 2);
+}
+
+/* A clock that jumps in a trial does not end trials for ever. */
+static void one_jump_of_the_clock_is_outlived(void **state)
+{
+    (void)state;
+    SnlrtChooser c;
+    snlrt_chooser_init(&c, 2);
+    run(&c, latency, 16);
+    while (!c.on_trial) run(&c, latency, 1);
+    run(&c, latency, 20);
+    while (snlrt_chooser_threads(&c) == 1) run(&c, latency, 1);
+    snlrt_chooser_note(&c, 1e6);
+    assert_int_equal(c.chosen, 1);
+    run(&c, scales, 300000);
+    assert_int_equal(c.chosen, 2);
 }
 
 static void follows_a_machine_that_changes(void **state)
@@ -152,8 +196,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_is_never_tried),
         cmocka_unit_test(sixteen_steps_decide_between_all_and_half),
+        cmocka_unit_test(clearly_slower_trials_end_early),
         cmocka_unit_test(halves_as_long_as_that_is_faster),
         cmocka_unit_test(a_single_interruption_decides_nothing),
+        cmocka_unit_test(a_wrong_beginning_is_soon_put_right),
+        cmocka_unit_test(one_jump_of_the_clock_is_outlived),
         cmocka_unit_test(follows_a_machine_that_changes),
         cmocka_unit_test(trials_take_a_few_percent),
         cmocka_unit_test(hopeless_trials_end_early),
