@@ -11,7 +11,8 @@
  * it; they cost a row in memory for each part, its merge, and a barrier. So: only where kv heads x
  * members are at most `kv_heads`, and a token may see `context` positions or more. One by default:
  * two heads already are work for the two threads that plans and costs are reckoned for, and parts
- * of them only cost (decode of models with 2 to 4 kv heads: 0.92 times as fast).
+ * of them only cost (decode of models with 2 to 4 kv heads: 0.92 times as fast). --cores of the
+ * command line sets it to one head less than there are cores.
  *
  * Exact: parts lie at fixed positions, whatever the number of threads. */
 #include "passes/pass.h"

@@ -83,6 +83,10 @@ static SnlStatus check_pipeline(const SnlCompileOptions *o, SnlDiag *diag)
             diag, SNL_E_USAGE, "--pipeline",
             "takes the place of --weights, --weights-head and --kv: name the formats "
             "in the pipeline, as in " SNL_PIPELINE_FORMATS);
+    if (o->cores)
+        return snl_error_at(diag, SNL_E_USAGE, "--pipeline",
+                            "takes the place of --cores: name the number in the pipeline, as in "
+                            "schedule{threads=4}");
     return SNL_OK;
 }
 
@@ -107,6 +111,7 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
     SnlPipelineSpec spec = {.weights = o->weights,
                             .kv = o->kv ? o->kv : "auto",
                             .modes = &c->modes,
+                            .cores = o->cores,
                             .tail = true,
                             .redzone = o->target.sanitize == SNL_SANITIZE_ADDRESS ? 64 : 0};
     const char *text = o->pipeline.text ? o->pipeline.text : snl_pipeline_default(c->arena, &spec);

@@ -19,6 +19,7 @@ typedef struct SnlCompileOptions {
     bool chose_weights; /* --weights or --weights-head was given */
     const char *kv; /* format of the caches; NULL: auto */
     SnlTargetOptions target;
+    int64_t cores;   /* that work is shared out for; 0: the passes' default, 2 */
     int64_t context; /* 0: the model's default */
     bool random_weights, keep_states;
     uint64_t seed;

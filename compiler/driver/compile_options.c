@@ -13,21 +13,20 @@ enum {
     OPT_CONTEXT,
     OPT_RANDOM,
     OPT_MAX_STATE,
-    OPT_CPU
+    OPT_CPU,
+    OPT_CORES
 };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Model:", 12},
     {"weights", OPT_WEIGHTS, "FORMAT", 0,
      "Stored format of the matrices: f32, bf16, f16, q8_0, q4_0 or source (default: as in the "
-     "model's "
-     "files). Activations are f32; products with bf16 matrices round them to bf16, with q8_0 and "
-     "q4_0 matrices to 8 bits",
+     "model's files). Activations are f32; products with bf16 matrices round them to bf16, with "
+     "q8_0 and q4_0 matrices to 8 bits",
      12},
     {"weights-head", OPT_HEAD, "FORMAT", 0,
      "The same for the matrix that makes the logits (default: as --weights). A model that ties it "
-     "to the "
-     "embedding has one matrix for both, which is stored in this format",
+     "to the embedding has one matrix for both, which is stored in this format",
      12},
     {"kv", OPT_KV, "FORMAT", 0,
      "Format of the caches, where keys and values are kept: f32, f16, q8_0 or auto (default: "
@@ -54,6 +53,12 @@ static const struct argp_option options[] = {
      "v4+vnni+bf16) and takes the highest that the machine has; SNL_LEVEL=NAME in its environment, "
      "with one of these names, forces one. A machine without any gets one line that says what is "
      "missing",
+     14},
+    {"cores", OPT_CORES, "N", 0,
+     "Cores that the program will mostly run on (default 2): work is shared out so that as many "
+     "threads have equal parts of it, attention of a long context in parts of positions where it "
+     "has fewer heads of keys than that. It runs on any number all the same, with the same results "
+     "on each",
      14},
     {0},
 };
@@ -125,6 +130,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_CPU:
         o->target.cpu = arg;
+        return 0;
+    case OPT_CORES:
+        o->cores = snl_arg_int(state, "--cores", arg, 1, 1024);
         return 0;
     case ARGP_KEY_END:
         if (!o->formats.n) SNL_PUSH(o->arena, &o->formats, o->weights);

@@ -102,6 +102,15 @@ static const char *formats_text(SnlArena *arena, const SnlWeightFormats *formats
                : snl_arena_printf(arena, "{weights=%s}", matrices);
 }
 
+/* Passes that share work out. Attention is shared out by heads where there are as many as cores. */
+static const char *shares_text(SnlArena *arena, int64_t cores)
+{
+    if (!cores) return "attention-parts,linear-parts,schedule";
+    return snl_arena_printf(
+        arena, "attention-parts{kv_heads=%" PRId64 "},linear-parts,schedule{threads=%" PRId64 "}",
+        cores - 1, cores);
+}
+
 char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
 {
     const char *windows = windows_text(arena, spec->modes);
@@ -111,9 +120,10 @@ char *snl_pipeline_default(SnlArena *arena, const SnlPipelineSpec *spec)
     return snl_arena_printf(arena,
                             "%sinline-layers,simplify,%scse,dce,merge-linear{kinds=none},fold%s,"
                             "simplify,cse,dce,pack%s,%sdce,%smerge-linear{concat=none},"
-                            "attention-parts,linear-parts,schedule,plan-memory%s",
+                            "%s,plan-memory%s",
                             windows, *windows ? "cancel-residual,simplify," : "", weights, weights,
-                            caches_text(arena, spec->kv), all_shapes_text(arena, spec), redzone);
+                            caches_text(arena, spec->kv), all_shapes_text(arena, spec),
+                            shares_text(arena, spec->cores), redzone);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ typedef struct SnlPipelineSpec {
     const char *kv; /* format of the caches, as the pass `caches` takes it; NULL: as declared */
     const char *func;      /* NULL: "forward"; only without modes */
     const SnlModes *modes; /* NULL: the function alone, sequential */
+    int64_t cores;         /* that work is shared out for; 0: the passes' default */
     int64_t block;         /* most tokens of a prefill call; 0: the schedule pass's default */
     bool tail;             /* prefill gives only the asked-for rows of result 0 */
     int64_t redzone;       /* bytes behind each buffer that an address sanitizer watches; 0: none */

@@ -178,6 +178,7 @@ def what_cannot_be_is_refused():
     for format_ in ("--weights", "source"), ("--weights", "q4_0"), ("--weights-head", "q8_0"), ("--kv", "auto"), \
             ("--kv", "f16"):
         fails(2, "takes the place of --weights, --weights-head and --kv", *format_, "--pipeline", "", "--emit", "ir")
+    fails(2, "takes the place of --cores", "--cores", "4", "--pipeline", "", "--emit", "ir")
     fails(2, "--max-state: found '0'", "--max-state", "0")
     fails(2, "--max-state: found '3x'", "--max-state", "3x")
     fails(1, "of caches, wanted at most 2.0 MiB", "--plan", "n8 K8", "--max-state", "2M", "--kv", "f32")

@@ -130,6 +130,21 @@ static void the_pipeline_names_every_function(void **state)
     assert_null(strstr(text, "newton{func=forward.seq"));
 }
 
+/* As many heads of keys as cores need no parts. */
+static void work_is_shared_out_for_the_cores(void **state)
+{
+    Support *s = *state;
+    SnlModes modes;
+    const char *plans[] = {"seq", NULL};
+    assert_int_equal(parse(s, plans, NULL, &modes), SNL_OK);
+    SnlPipelineSpec spec = {.modes = &modes};
+    assert_non_null(strstr(snl_pipeline_default(s->arena, &spec),
+                           "attention-parts,linear-parts,schedule,plan-memory"));
+    spec.cores = 4;
+    assert_non_null(strstr(snl_pipeline_default(s->arena, &spec),
+                           "attention-parts{kv_heads=3},linear-parts,schedule{threads=4},"));
+}
+
 static void plans_are_quoted(void **state)
 {
     Support *s = *state;
@@ -204,6 +219,7 @@ int main(void)
         support_test(a_sequential_prompt_has_a_function_of_its_own),
         support_test(bad_names_are_refused),
         support_test(the_pipeline_names_every_function),
+        support_test(work_is_shared_out_for_the_cores),
         support_test(plans_are_quoted),
         support_test(functions_are_made_where_names_are_free),
         support_test(plans_that_do_not_fit_say_why),
