@@ -1,8 +1,9 @@
 /* codegen/kernel_blocks.c -- q8_0 and q4_0: quantising activations, linear as integer dots, embed.
  *
  * Weights are unsigned in their panels (+ 128, + 8), activations signed bytes, so that one
- * instruction multiplies and adds four of each. The offset is taken back per block: the integer
- * accumulator starts at -offset * (sum of the block's activations), which the quantiser has stored.
+ * instruction multiplies and adds four of each. Where that instruction does not take the offset back
+ * itself (codegen/dot.c), it is done per block: the integer accumulator starts at -offset * (sum of
+ * the block's activations), which the quantiser has stored.
  * Then
  *
  *     y[r] = sum over blocks b of  w_scale[r, b] * x_scale[b] * (integer dot of block b)
@@ -164,17 +165,30 @@ LLVMValueRef snl_block_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef b
     return snl_offset(g, snl_offset_const(g, pair, 64), snl_rem_const(g, block, 2), block_bytes);
 }
 
+int snl_block_offset(SnlDtype dtype)
+{
+    return dtype == SNL_Q8_0 ? 128 : 8;
+}
+
+static LLVMValueRef block_start(const SnlLinear *l, LLVMValueRef sums, LLVMValueRef block)
+{
+    SnlGen *g = l->g;
+    int offset = snl_block_offset(l->dtype);
+    if (snl_dot_takes_offset(g, offset)) return LLVMConstNull(snl_vec(g->i32, SNL_LANES));
+    LLVMValueRef minus = snl_load_typed(g, g->i32, snl_offset(g, sums, block, 4), 4);
+    LLVMValueRef by = LLVMConstInt(g->i32, (unsigned)offset, 0);
+    return snl_splat(g, LLVMBuildMul(g->b, minus, by, ""), SNL_LANES);
+}
+
 SnlBlockInput snl_block_input(const SnlLinear *l, LLVMValueRef x, LLVMValueRef block)
 {
     SnlGen *g = l->g;
     int64_t blocks = snl_block_count(l->row_inputs);
     LLVMValueRef scales = snl_offset_const(g, x, blocks * SNL_BLOCK);
     LLVMValueRef sums = snl_offset_const(g, scales, blocks * 4);
-    LLVMValueRef minus = snl_load_typed(g, g->i32, snl_offset(g, sums, block, 4), 4);
-    LLVMValueRef bits = LLVMConstInt(g->i32, l->dtype == SNL_Q8_0 ? 7 : 3, 0);
     return (SnlBlockInput){.bytes = snl_offset(g, x, block, SNL_BLOCK),
                            .scale = snl_load(g, snl_offset(g, scales, block, 4), 1),
-                           .start = snl_splat(g, LLVMBuildShl(g->b, minus, bits, ""), SNL_LANES)};
+                           .start = block_start(l, sums, block)};
 }
 
 LLVMValueRef snl_block_input_bytes(SnlGen *g, const SnlBlockInput *x, int i)
@@ -201,7 +215,7 @@ static LLVMValueRef gemv_block(const SnlLinear *l, LLVMValueRef pair, LLVMValueR
     LLVMValueRef dot[2] = {x.start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
     for (int i = 0; i < 8; i++)
         dot[i % 2] = snl_dot_bytes(g, dot[i % 2], snl_block_bytes(l, lines, i),
-                                   snl_block_input_bytes(g, &x, i));
+                                   snl_block_input_bytes(g, &x, i), snl_block_offset(l->dtype));
     LLVMValueRef sum = LLVMBuildAdd(g->b, dot[0], dot[1], "");
     return snl_block_scaled(g, sum, snl_block_scales(l, pair, at), x.scale, acc);
 }
@@ -282,7 +296,8 @@ LLVMValueRef snl_blocks_elements(SnlGen *g, SnlDtype dtype, int rows, LLVMValueR
         byte = LLVMBuildLShr(g->b, byte, snl_splat(g, by, n), "");
         byte = LLVMBuildAnd(g->b, byte, snl_splat(g, LLVMConstInt(g->i32, 15, 0), n), "");
     }
-    LLVMValueRef offset = snl_splat(g, LLVMConstInt(g->i32, q8 ? 128 : 8, 0), n);
+    unsigned by = (unsigned)snl_block_offset(dtype);
+    LLVMValueRef offset = snl_splat(g, LLVMConstInt(g->i32, by, 0), n);
     LLVMTypeRef floats = n == 1 ? g->f32 : snl_vec(g->f32, n);
     LLVMValueRef q = LLVMBuildSIToFP(g->b, LLVMBuildSub(g->b, byte, offset, ""), floats, "");
     return snl_fmul(g, q, snl_splat(g, LLVMBuildFPExt(g->b, scale, g->f32, ""), n));

@@ -45,7 +45,7 @@ void snl_blocks_gemm_tile(const SnlLinear *l, const SnlTile *t)
             LLVMValueRef bytes = snl_block_input_bytes(g, &x[r], i);
             for (int p = 0; p < t->panels; p++) {
                 LLVMValueRef *d = &dot[r * t->panels + p];
-                *d = snl_dot_bytes(g, *d, line[p], bytes);
+                *d = snl_dot_bytes(g, *d, line[p], bytes, snl_block_offset(l->dtype));
             }
         }
     }

@@ -80,6 +80,8 @@ SnlBlockInput snl_block_input(const SnlLinear *l, LLVMValueRef x, LLVMValueRef b
 LLVMValueRef snl_block_input_bytes(SnlGen *g, const SnlBlockInput *x, int i);
 /* First line of a panel's block. */
 LLVMValueRef snl_block_at(const SnlLinear *l, LLVMValueRef panel, LLVMValueRef block);
+/* What is added to a weight to make it unsigned. */
+int snl_block_offset(SnlDtype dtype);
 /* Unsigned bytes of the inputs 4 i .. 4 i + 3 of 16 rows, i < 8: one line of q8_0, half of one of
  * q4_0. */
 LLVMValueRef snl_block_bytes(const SnlLinear *l, LLVMValueRef lines, int i);

@@ -175,7 +175,7 @@ bool snl_gen_has_feature(SnlGen *g, const char *feature)
     static const struct {
         const char *name;
         int level;
-    } of_level[] = {{"sse2", 1}, {"avx2", 3}, {"f16c", 3}, {"avx512bw", 4}};
+    } of_level[] = {{"sse2", 1}, {"ssse3", 2}, {"avx2", 3}, {"f16c", 3}, {"avx512bw", 4}};
     Traits t = traits_of(g);
     if (!t.x86 || listed(t.features, '-', feature)) return false;
     for (size_t i = 0; i < sizeof of_level / sizeof of_level[0]; i++)
