@@ -29,15 +29,38 @@ SnlPlanCounts snl_plan_counts(const SnlPlan *plan, int64_t layers)
     return counts;
 }
 
-/* ---- one call of a function
- * ----------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
+
+/* Two threads on the two virtual cores of a Zen 4 guest with 1 MiB of L2 each and 32 MiB of L3; all
+ * were measured there: what both read together; what a thread gets of lines that the other has just
+ * written; a barrier that finds both awake; a call of a kernel for one row, one more head of
+ * attention and one more position of a head, each without what it reads. */
+static const SnlCostModel models[SNL_COST_LEVELS] = {
+    {(int64_t)3 << 19, "the L2 caches", 175e9, 8e9, 65e-9, 25e-9, 30e-9, 0.4e-9},
+    {(int64_t)28 << 20, "the L3 cache", 133e9, 8e9, 65e-9, 25e-9, 30e-9, 0.4e-9},
+    {INT64_MAX, "memory", 40e9, 8e9, 65e-9, 25e-9, 30e-9, 0.4e-9},
+};
+
+const SnlCostModel *snl_cost_model(int64_t resident)
+{
+    size_t i = 0;
+    while (resident > models[i].most_bytes) i++;
+    return &models[i];
+}
+
+/* ---- one call of a function ------------------------------------------------------------------ */
+
+/* What an op takes of those who share it. */
+typedef struct Work {
+    int64_t bytes;         /* that it reads */
+    int64_t heads, scores; /* of attention */
+} Work;
 
 typedef struct Count {
     const SnlPayload *payload;
     int64_t threads;
     SnlStepCost *out;
-    double load[MAX_THREADS]; /* of the present stage */
-    double longest, total;    /* of all stages */
+    double load[SNL_COST_LEVELS][MAX_THREADS]; /* seconds of the present stage */
 } Count;
 
 static int64_t weight_bytes(const Count *c, const SnlWeight *w)
@@ -54,7 +77,8 @@ static int64_t seen_positions(const SnlOp *op, size_t member)
     return window < context - 1 ? window + 1 : context;
 }
 
-static int64_t count_attention(Count *c, const SnlOp *op)
+/* Work: with caches half full. */
+static void count_attention(Count *c, const SnlOp *op, Work *work)
 {
     int64_t bytes = 0, heads = snl_attr_int(&op->attrs, "heads", 1);
     for (size_t m = 0; m < op->sym[0].n; m++) {
@@ -62,9 +86,11 @@ static int64_t count_attention(Count *c, const SnlOp *op)
         int64_t seen = seen_positions(op, m), width = state->dim[3];
         bytes += state->dim[1] * (snl_cache_head_bytes(state->dtype, 64, width) * seen / 64);
         c->out->attention_flops += 4 * heads * width * seen;
+        work->heads += heads;
+        work->scores += heads * seen / 2;
     }
     c->out->cache_bytes += bytes;
-    return bytes;
+    work->bytes += bytes / 2;
 }
 
 static int64_t count_weights(Count *c, const SnlOp *op)
@@ -85,56 +111,130 @@ static int64_t count_weights(Count *c, const SnlOp *op)
     return bytes;
 }
 
-/* Shares of `bytes` as the emitted step divides them: units [P t / n, P (t + 1) / n). */
-static void share_out(Count *c, const SnlOp *op, const SnlPlacement *p, int64_t bytes)
+/* What the units before number `unit` are of all, where units of `grain` divide each of `members`
+ * rows of `width` and the last of a row may be short. */
+static double part_before(int64_t unit, int64_t units, int64_t grain, int64_t width,
+                          int64_t members)
 {
-    int64_t members = op->n_out ? snl_type_members(op->out[0]->type) : 1, units = p->units;
-    if (p->split == SNL_SPLIT_COLS) units *= members;
-    if (p->split == SNL_SPLIT_PARTS && op->code == SNL_OP_ATTENTION_PARTS)
-        units = snl_attention_kv_heads(op) * (int64_t)op->sym[0].n * snl_attention_part_count(op);
-    if (p->split == SNL_SPLIT_TILES) units = snl_attention_kv_heads(op) * (int64_t)op->sym[0].n;
-    bool shared = p->split == SNL_SPLIT_COLS || p->split == SNL_SPLIT_INNER ||
-                  p->split == SNL_SPLIT_TILES || p->split == SNL_SPLIT_PARTS;
+    int64_t column = unit % units * grain;
+    if (column > width) column = width;
+    return ((double)(unit / units) + (double)column / (double)width) / (double)members;
+}
+
+/* Units in which threads share the op out; 0: they do not. */
+static int64_t shared_units(const SnlOp *op, const SnlPlacement *p)
+{
+    switch (p->split) {
+    case SNL_SPLIT_COLS:
+    case SNL_SPLIT_INNER:
+        return p->units;
+    case SNL_SPLIT_TILES:
+        return snl_attention_kv_heads(op) * (int64_t)op->sym[0].n;
+    case SNL_SPLIT_PARTS:
+        return op->code == SNL_OP_ATTENTION_PARTS
+                   ? snl_attention_kv_heads(op) * (int64_t)op->sym[0].n *
+                         snl_attention_part_count(op)
+                   : p->units;
+    case SNL_SPLIT_ROWS:
+    case SNL_SPLIT_ALL:
+    case SNL_SPLIT_ONE:
+    case SNL_SPLIT_VIEW:
+    case SNL_SPLIT_COUNT:
+        break;
+    }
+    return 0;
+}
+
+/* The part of `op` that is thread t's, as the emitted step divides it: units [P t / n, P (t + 1) /
+ * n).
+ */
+static double share_of(const Count *c, const SnlOp *op, const SnlPlacement *p, int64_t t)
+{
+    if (p->split == SNL_SPLIT_ALL) return 1;
+    if (p->split == SNL_SPLIT_ONE || p->split == SNL_SPLIT_ROWS)
+        return t == c->threads - 1 ? 1 : 0; /* one row: one thread has it */
+    int64_t units = shared_units(op, p), grain = 1, width = units, members = 1;
+    if (units <= 0) return 0;
+    if (snl_linear_part(op) > 0) { /* a member is the product of one part */
+        units = snl_type_members(op->out[0]->type);
+        grain = snl_linear_part(op);
+        width = snl_type_width(snl_in(op, 0)->type);
+    } else if (p->split == SNL_SPLIT_COLS && op->n_out) {
+        members = snl_type_members(op->out[0]->type);
+        bool pieces = snl_attr_find(&op->attrs, "pieces") != NULL;
+        if (!pieces) width = snl_type_width(op->out[0]->type), grain = p->grain;
+    }
+    int64_t all = units * members, n = c->threads;
+    return part_before(all * (t + 1) / n, units, grain, width, members) -
+           part_before(all * t / n, units, grain, width, members);
+}
+
+static void add_load(Count *c, const SnlOp *op, const SnlPlacement *p, const Work *work)
+{
     for (int64_t t = 0; t < c->threads; t++) {
-        if (p->split == SNL_SPLIT_ALL) c->load[t] += (double)bytes;
-        if (p->split == SNL_SPLIT_ONE || p->split == SNL_SPLIT_ROWS)
-            c->load[t] +=
-                t == c->threads - 1 ? (double)bytes : 0.0; /* one row: one thread has it */
-        if (!shared || units <= 0) continue;
-        int64_t mine = units * (t + 1) / c->threads - units * t / c->threads;
-        c->load[t] += (double)bytes * (double)mine / (double)units;
+        double share = share_of(c, op, p, t);
+        for (size_t i = 0; i < SNL_COST_LEVELS && share > 0; i++) {
+            const SnlCostModel *m = &models[i];
+            double seconds = (double)(c->threads * work->bytes) / m->bytes_per_second +
+                             (double)work->heads * m->head_seconds +
+                             (double)work->scores * m->score_seconds;
+            c->load[i][t] += share * seconds + m->call_seconds;
+        }
     }
 }
 
 static void end_stage(Count *c)
 {
-    double most = 0;
-    for (int64_t t = 0; t < c->threads; t++) {
-        if (c->load[t] > most) most = c->load[t];
-        c->total += c->load[t];
-        c->load[t] = 0;
+    for (size_t i = 0; i < SNL_COST_LEVELS; i++) {
+        double most = 0;
+        for (int64_t t = 0; t < c->threads; t++) {
+            if (c->load[i][t] > most) most = c->load[i][t];
+            c->out->mean[i] += c->load[i][t] / (double)c->threads;
+            c->load[i][t] = 0;
+        }
+        c->out->longest[i] += most;
     }
-    c->longest += most;
+}
+
+/* Does an op of a later stage than `stage` read columns of `v` that its thread may not have made?
+ * Through views. */
+static bool is_handed_over(const SnlValue *v, int64_t stage)
+{
+    for (const SnlUse *u = v->uses; u; u = u->next) {
+        const SnlOp *op = u->user;
+        SnlPlacement p;
+        if (!snl_placement_read(op, &p)) continue;
+        bool whole = p.split == SNL_SPLIT_ALL || op->code == SNL_OP_LINEAR || snl_op_attends(op);
+        if (snl_op_is_view(op) ? is_handed_over(op->out[0], stage) : whole && p.stage > stage)
+            return true;
+    }
+    return false;
+}
+
+static void count_handed_over(Count *c, const SnlOp *op, const SnlPlacement *p)
+{
+    bool shared = op->n_out && p->split != SNL_SPLIT_ALL;
+    if (!shared || !is_handed_over(op->out[0], p->stage)) return;
+    int64_t words = snl_row_words(op->out[0]->type);
+    c->out->handed_bytes += words * 4 * (c->threads - 1) / c->threads;
 }
 
 SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int64_t threads)
 {
     SnlStepCost cost = {.barriers = snl_attr_int(&decode->attrs, "stages", 1) - 1};
-    Count c = {payload, threads < MAX_THREADS ? threads : MAX_THREADS, &cost, {0}, 0, 0};
+    Count c = {payload, threads < MAX_THREADS ? threads : MAX_THREADS, &cost, {{0}}};
     int64_t stage = 0;
     for (const SnlOp *op = decode->first; op; op = op->next) {
         SnlPlacement p;
         if (!snl_placement_read(op, &p) || p.split == SNL_SPLIT_VIEW) continue;
         if (p.stage != stage) end_stage(&c);
         stage = p.stage;
-        int64_t bytes = count_weights(&c, op);
-        if (snl_op_attends(op)) bytes += count_attention(&c, op) / 2;
-        share_out(&c, op, &p, bytes);
+        Work work = {.bytes = count_weights(&c, op)};
+        if (snl_op_attends(op)) count_attention(&c, op, &work);
+        add_load(&c, op, &p, &work);
+        count_handed_over(&c, op, &p);
     }
     end_stage(&c);
-    cost.longest = c.longest;
-    cost.threads = c.threads;
-    if (c.total > 0) cost.imbalance = c.longest * (double)c.threads / c.total - 1.0;
     if (cost.barriers < 0) cost.barriers = 0;
     return cost;
 }
@@ -169,46 +269,42 @@ int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n)
     return bytes;
 }
 
-/* ---- the time
- * ------------------------------------------------------------------------------------- */
+/* ---- the time -------------------------------------------------------------------------------- */
 
-/* Two threads on two virtual cores of a Zen 5 server: a spinning barrier between them, and what
- * they read together from their L2 caches (1 MiB each), from the L3 cache (32 MiB) and from memory.
- */
-static const double barrier_seconds = 65e-9;
-static const struct {
-    int64_t most_bytes;
-    double bytes_per_second;
-    const char *name;
-} level_table[] = {
-    {(int64_t)3 << 19, 365e9, "the L2 caches"},
-    {(int64_t)28 << 20, 133e9, "the L3 cache"},
-    {INT64_MAX, 40e9, "memory"},
-};
-
-SnlCostModel snl_cost_model(int64_t resident)
+static const SnlCostModel *own_model(const SnlStepCost *cost)
 {
-    size_t i = 0;
-    while (resident > level_table[i].most_bytes) i++;
-    return (SnlCostModel){barrier_seconds, level_table[i].bytes_per_second, level_table[i].name};
+    return snl_cost_model(cost->weight_bytes + cost->cache_bytes / 2);
 }
 
 double snl_cost_seconds(const SnlCostModel *model, const SnlStepCost *cost)
 {
-    return cost->longest * (double)cost->threads / model->bytes_per_second +
+    return cost->longest[model - models] +
+           (double)cost->handed_bytes / model->handed_bytes_per_second +
            (double)cost->barriers * model->barrier_seconds;
 }
 
 double snl_cost_waiting(const SnlCostModel *model, const SnlStepCost *cost)
 {
-    double bytes = cost->longest * (double)cost->threads;
-    double idle = bytes - bytes / (1.0 + cost->imbalance);
-    return idle / model->bytes_per_second + (double)cost->barriers * model->barrier_seconds;
+    size_t level = (size_t)(model - models);
+    return cost->longest[level] - cost->mean[level] +
+           (double)cost->barriers * model->barrier_seconds;
+}
+
+double snl_cost_imbalance(const SnlStepCost *cost)
+{
+    size_t level = (size_t)(own_model(cost) - models);
+    bool uneven = cost->longest[level] > cost->mean[level] && cost->mean[level] > 0;
+    return uneven ? cost->longest[level] / cost->mean[level] - 1 : 0;
+}
+
+double snl_cost_own_seconds(const SnlStepCost *cost)
+{
+    return snl_cost_seconds(own_model(cost), cost);
 }
 
 int64_t snl_cost_waiting_permille(const SnlStepCost *cost)
 {
-    SnlCostModel model = snl_cost_model(cost->weight_bytes + cost->cache_bytes / 2);
-    double seconds = snl_cost_seconds(&model, cost);
-    return seconds > 0 ? (int64_t)(1000.0 * snl_cost_waiting(&model, cost) / seconds + 0.5) : 0;
+    double seconds = snl_cost_own_seconds(cost);
+    return seconds > 0 ? (int64_t)(1000.0 * snl_cost_waiting(own_model(cost), cost) / seconds + 0.5)
+                       : 0;
 }

@@ -17,6 +17,22 @@ typedef struct SnlPlanCounts {
 /* `plan` is fitted (snl_plan_fit), or has no windows. */
 SnlPlanCounts snl_plan_counts(const SnlPlan *plan, int64_t layers);
 
+/* What a machine of two threads takes. The numbers are those of the machine on which snlpc's own
+ * measurements are made (cost.c). */
+enum { SNL_MODEL_THREADS = 2, SNL_COST_LEVELS = 3 };
+typedef struct SnlCostModel {
+    int64_t most_bytes;             /* that live here: what every token walks through */
+    const char *level;              /* name of the memory level */
+    double bytes_per_second;        /* that all threads read there together */
+    double handed_bytes_per_second; /* that a thread reads of what another has just written */
+    double barrier_seconds;         /* a meeting at which nobody is late */
+    double call_seconds;            /* one operation of one token, besides what it reads */
+    double head_seconds;            /* a head of attention, likewise */
+    double score_seconds;           /* a position that a head sees, likewise */
+} SnlCostModel;
+/* `resident`: bytes that every token walks through. */
+const SnlCostModel *snl_cost_model(int64_t resident);
+
 /* One call of a scheduled decode function. */
 typedef struct SnlStepCost {
     int64_t barriers;
@@ -24,10 +40,11 @@ typedef struct SnlStepCost {
     int64_t cache_bytes;     /* read with a full context */
     int64_t flops;           /* of matrices */
     int64_t attention_flops; /* with a full context */
-    /* Bytes that threads walk through, caches half full, stage by stage: */
-    double longest;   /* the sum of the largest shares of all stages */
-    double imbalance; /* that, over the sum of the mean shares, minus 1 */
-    int64_t threads;  /* that share */
+    int64_t handed_bytes;    /* that each thread reads of what others made a stage before */
+    /* Seconds of kernels with caches half full, for each level of memory that weights and caches
+     * may live in: of each stage the largest thread's, and the mean of all, summed over the stages.
+     */
+    double longest[SNL_COST_LEVELS], mean[SNL_COST_LEVELS];
 } SnlStepCost;
 SnlStepCost snl_step_cost(const SnlFunc *decode, const SnlPayload *payload, int64_t threads);
 
@@ -36,20 +53,16 @@ bool *snl_func_states(SnlArena *arena, const SnlFunc *const *funcs, size_t n);
 /* Bytes of these states. */
 int64_t snl_func_state_bytes(const SnlFunc *const *funcs, size_t n);
 
-/* Seconds of one token, caches half full: bytes over bandwidth, plus barriers. The numbers are
- * those of the machine on which snlpc's own measurements are made (cost.c), two threads. */
-enum { SNL_MODEL_THREADS = 2 };
-typedef struct SnlCostModel {
-    double barrier_seconds;
-    double bytes_per_second; /* of the memory level where weights and caches live */
-    const char *level;       /* its name */
-} SnlCostModel;
-/* `resident`: bytes that every token walks through. */
-SnlCostModel snl_cost_model(int64_t resident);
+/* Seconds of one token, caches half full: bytes over bandwidth, calls, what threads hand over, and
+ * barriers. Nothing else is known of, and no cache is warmer for one op than for another. */
 double snl_cost_seconds(const SnlCostModel *model, const SnlStepCost *cost);
 /* Of these, what threads spend at barriers: the meeting itself, and waiting for the slowest. */
 double snl_cost_waiting(const SnlCostModel *model, const SnlStepCost *cost);
-/* The same as a share of the token's time, in 1/1000, by the model for what the function reads. */
+
+/* By the model for what the function itself reads: seconds, waiting as a share of them in 1/1000,
+ * and by how much the slowest threads' kernels take longer than the mean of all. */
+double snl_cost_own_seconds(const SnlStepCost *cost);
 int64_t snl_cost_waiting_permille(const SnlStepCost *cost);
+double snl_cost_imbalance(const SnlStepCost *cost);
 
 #endif

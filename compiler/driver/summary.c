@@ -134,10 +134,11 @@ static void print_step(const Printer *p, const SnlGraphSpec *graph, const SnlSte
     if (p->has_sequential && p->sequential.barriers != cost->barriers)
         fprintf(p->out, " (sequential: %" PRId64 ")", p->sequential.barriers);
     fprintf(p->out,
-            ", imbalance %.1f %% on %d threads, waiting %.1f %% of a token's modelled time; "
-            "%" PRId64 " per prefill block of %" PRId64 "\n",
-            100.0 * cost->imbalance, (int)SNL_MODEL_THREADS,
-            0.1 * (double)snl_cost_waiting_permille(cost), stages > 0 ? stages - 1 : 0, block);
+            ", imbalance %.1f %% on %d threads, waiting %.1f %% of a token's modelled time "
+            "(%.1f us, caches half full); %" PRId64 " per prefill block of %" PRId64 "\n",
+            100.0 * snl_cost_imbalance(cost), (int)SNL_MODEL_THREADS,
+            0.1 * (double)snl_cost_waiting_permille(cost), 1e6 * snl_cost_own_seconds(cost),
+            stages > 0 ? stages - 1 : 0, block);
     fprintf(p->out,
             "    per token %s of weights, up to %s of caches; %.2f MFLOP, up to %.2f more in "
             "attention\n",
@@ -146,28 +147,38 @@ static void print_step(const Printer *p, const SnlGraphSpec *graph, const SnlSte
             (double)cost->attention_flops * 1e-6);
 }
 
+/* Seconds that something adds to what a token took `before`, or saves; small ones go unsaid. */
+static void print_change(FILE *out, double change, double before, const char *what)
+{
+    double size = change < 0 ? -change : change;
+    if (size > 0.005 * before)
+        fprintf(out, ", %s %s %.1f us", what, change > 0 ? "add" : "save", 1e6 * size);
+}
+
 /* "wins 1.20x" and why. Modelled: the words say so. */
 static void print_verdict(const Printer *p, const SnlStepCost *cost)
 {
     const SnlStepCost *seq = &p->sequential;
     int64_t most = seq->weight_bytes > cost->weight_bytes ? seq->weight_bytes : cost->weight_bytes;
-    SnlCostModel model = snl_cost_model(most + cost->cache_bytes / 2);
-    double before = snl_cost_seconds(&model, seq), after = snl_cost_seconds(&model, cost);
-    double waiting = (double)(seq->barriers - cost->barriers) * model.barrier_seconds;
+    const SnlCostModel *model = snl_cost_model(most + cost->cache_bytes / 2);
+    double before = snl_cost_seconds(model, seq), after = snl_cost_seconds(model, cost);
+    double waiting = (double)(seq->barriers - cost->barriers) * model->barrier_seconds;
+    int64_t more =
+        cost->weight_bytes - seq->weight_bytes + (cost->cache_bytes - seq->cache_bytes) / 2;
+    double bytes = (double)more / model->bytes_per_second;
     double ratio = after > 0 ? before / after : 1.0;
     const char *word = ratio > 1.02 ? "wins" : ratio < 0.98 ? "loses" : "makes little difference:";
     fprintf(p->out,
             "    modelled %s %.2fx against sequential: barriers %s %.1f us of %.1f us per token",
             word, ratio, waiting >= 0 ? "save" : "add", 1e6 * (waiting < 0 ? -waiting : waiting),
             1e6 * before);
-    double change = after - before + waiting; /* what is not barriers is bytes */
-    if (change > 0.005 * before || change < -0.005 * before)
-        fprintf(p->out, ", %s bytes to read %s %.1f us", change > 0 ? "more" : "fewer",
-                change > 0 ? "add" : "save", 1e6 * (change < 0 ? -change : change));
+    print_change(p->out, bytes, before, bytes > 0 ? "more bytes to read" : "fewer bytes to read");
+    print_change(p->out, after - before + waiting - bytes, before,
+                 "shares, calls and what is handed over");
     fprintf(p->out,
             "\n             (not measured: two threads, %.0f ns per barrier, %.0f GB/s from %s; "
             "--bench and `snlpc eval` measure)\n",
-            1e9 * model.barrier_seconds, 1e-9 * model.bytes_per_second, model.level);
+            1e9 * model->barrier_seconds, 1e-9 * model->bytes_per_second, model->level);
 }
 
 /* The larger need of the two steps, which take turns in one workspace. */

@@ -84,32 +84,76 @@ static void a_step_is_counted(void **state)
     assert_int_equal(cost.flops, 2 * (48 * 8 + 8 * 16));
     assert_int_equal(cost.cache_bytes, 2 * 8 * 16 * 4); /* a window of 7 sees 8 positions */
     assert_int_equal(cost.attention_flops, 4 * 16 * 8);
+    assert_int_equal(cost.handed_bytes, (48 + 16) * 4 / 2); /* the other thread's half of both */
     /* Stage 0: 2 of 3 units; stage 1: one thread alone (caches half full: 512 of 1024
-     * bytes); stage 2: both do everything. */
-    double longest = 1536.0 * 2 / 3 + 512 + 1024, total = 1536.0 + 512 + 2048;
-    assert_close(cost.longest, longest, 1e-9, 0);
-    SnlCostModel model = {.barrier_seconds = 100, .bytes_per_second = 2};
-    assert_close(snl_cost_seconds(&model, &cost), longest + 200, 1e-9, 0);
-    assert_close(snl_cost_waiting(&model, &cost), longest - total / 2 + 200, 1e-9, 0);
-    assert_close(cost.imbalance, longest * 2 / total - 1, 1e-12, 0);
+     * bytes); stage 2: both do everything. One thread has half of the bandwidth. */
+    const SnlCostModel *m = snl_cost_model(4096);
+    double bytes = 2 / m->bytes_per_second, call = m->call_seconds;
+    double attention = 512 * bytes + m->head_seconds + 4 * m->score_seconds + call;
+    double longest = (1536.0 * 2 / 3 + 1024) * bytes + 2 * call + attention;
+    double mean = (1536.0 / 2 + 1024) * bytes + 2 * call + attention / 2;
+    double waiting = longest - mean + 2 * m->barrier_seconds;
+    double seconds = longest + 128 / m->handed_bytes_per_second + 2 * m->barrier_seconds;
+    assert_close(snl_cost_seconds(m, &cost), seconds, 0, 1e-9);
+    assert_close(snl_cost_own_seconds(&cost), seconds, 0, 1e-9);
+    assert_close(snl_cost_waiting(m, &cost), waiting, 0, 1e-9);
+    assert_close(snl_cost_imbalance(&cost), longest / mean - 1, 0, 1e-9);
+    assert_int_equal(snl_cost_waiting_permille(&cost), (int)(1000 * waiting / seconds + 0.5));
     SnlStepCost alone = snl_step_cost(f, &payload, 1);
-    assert_close(alone.imbalance, 0, 1e-12, 0);
+    assert_close(snl_cost_imbalance(&alone), 0, 1e-12, 0);
+    assert_int_equal(alone.handed_bytes, 0);
     const SnlFunc *funcs[] = {f};
     assert_int_equal(snl_func_state_bytes(funcs, 1), 2 * 32 * 16 * 4);
     assert_string_equal(snl_state_sum_text(s->arena, funcs, 1), "4.0 KiB (1 of 4.0 KiB)");
     ir_text_close(&t);
 }
 
-static void the_model_of_time_adds_bytes_and_barriers(void **state)
+static const char uneven[] =
+    "module @m attributes {family = \"llama\", vocab = 32, context = 32}\n"
+    "weight @up : f32[172, 64] = random {seed = 1}\n"
+    "weight @down : f32[64, 172] = random {seed = 2}\n"
+    "func @f.decode(%x: f32[T, 64]) -> f32[T, 64] attributes {stages = 2, tokens = 1} {\n"
+    "  %u = linear %x, @up {grain = 64, split = cols, stage = 0, units = 3} : f32[T, 172]\n"
+    "  %p = linear %u, @down {grain = 64, part = 64, split = cols, stage = 0, units = 1} : f32[T, "
+    "3, "
+    "64]\n"
+    "  %a = member %p {index = 0, split = view, stage = 0} : f32[T, 64]\n"
+    "  %b = member %p {index = 1, split = view, stage = 0} : f32[T, 64]\n"
+    "  %c = member %p {index = 2, split = view, stage = 0} : f32[T, 64]\n"
+    "  %y = lincomb %a, %b, %c {split = all, stage = 1} : f32[T, 64]\n"
+    "  return %y\n"
+    "}\n";
+
+/* Of three parts of 64, 64 and 44 one thread has the first. What both read whole a stage later is
+ * handed over, once for all views; what each reads of its own in the same stage is not. */
+static void shares_follow_short_units(void **state)
+{
+    Support *s = *state;
+    IrText t;
+    ir_text_open(&t, uneven);
+    SnlFunc *f = snl_module_find_func(t.module, "f.decode");
+    SnlPayload payload;
+    assert_int_equal(snl_payload_plan(s->arena, t.module, &f, 1, s->diag, &payload), SNL_OK);
+    SnlStepCost cost = snl_step_cost(f, &payload, 2);
+    const SnlCostModel *m = snl_cost_model(cost.weight_bytes);
+    double seconds = (double)cost.weight_bytes * 2 / m->bytes_per_second;
+    double longest = 108.0 / 172 * seconds + 3 * m->call_seconds;
+    double mean = seconds / 2 + 3 * m->call_seconds;
+    assert_close(snl_cost_imbalance(&cost), longest / mean - 1, 0, 1e-9);
+    assert_int_equal(cost.handed_bytes, 3 * 64 * 4 / 2);
+    ir_text_close(&t);
+}
+
+static void the_model_of_time_knows_the_levels_of_memory(void **state)
 {
     (void)state;
-    SnlCostModel near = snl_cost_model(1 << 20), cache = snl_cost_model(16 << 20),
-                 far = snl_cost_model((int64_t)1 << 30);
-    assert_true(near.bytes_per_second > cache.bytes_per_second);
-    assert_true(cache.bytes_per_second > far.bytes_per_second);
-    SnlStepCost cost = {.barriers = 10, .longest = 1e6, .threads = 2};
-    assert_close(snl_cost_seconds(&far, &cost),
-                 2e6 / far.bytes_per_second + 10 * far.barrier_seconds, 0, 1e-12);
+    const SnlCostModel *near = snl_cost_model(1 << 20), *cache = snl_cost_model(16 << 20),
+                       *far = snl_cost_model((int64_t)1 << 30);
+    assert_true(near->bytes_per_second > cache->bytes_per_second);
+    assert_true(cache->bytes_per_second > far->bytes_per_second);
+    SnlStepCost cost = {.barriers = 10, .longest = {1, 2, 3}};
+    assert_close(snl_cost_seconds(cache, &cost), 2 + 10 * cache->barrier_seconds, 0, 1e-12);
+    assert_close(snl_cost_seconds(far, &cost), 3 + 10 * far->barrier_seconds, 0, 1e-12);
 }
 
 static void bytes_have_units(void **state)
@@ -145,7 +189,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         support_test(plans_are_counted),
         support_test(a_step_is_counted),
-        support_test(the_model_of_time_adds_bytes_and_barriers),
+        support_test(shares_follow_short_units),
+        support_test(the_model_of_time_knows_the_levels_of_memory),
         support_test(bytes_have_units),
         support_test(exactness_is_told_per_function),
     };
