@@ -388,7 +388,8 @@ void snl_kernel_kv_write(const SnlOpGen *o, size_t member, SnlPlace k, SnlPlace 
                  .v_stride = v.stride,
                  .turns_of = r.columns == SNL_COLUMNS_TURNS ? state->dim[1] : 0};
     const SnlCache *c = &w.cache;
-    /* Software's conversion to f16 is long code, too long to be repeated for each row of a panel. */
+    /* Software's conversion to f16 is long code, too long to be repeated for each row of a
+     * panel. */
     bool short_code = c->dtype != SNL_F16 || !snl_gen_lacks_halves(g);
     w.panels = o->tokens >= SNL_LANES && !has_blocks(c) && c->width % SNL_LANES == 0 && short_code;
     char *name = snl_arena_printf(g->arena, "kv_write.%s.%lld.%lld.h%lld.%lld.%lld%s",

@@ -1,9 +1,9 @@
 /* codegen/dot.c -- the one table of target instructions: dot products of bytes, of pairs of bf16.
  *
- * Bytes: acc[i] + sum over j < 4 of u[i, j] * s[i, j] on 16 lanes of 32 bits, u unsigned bytes, s signed
- * ones. Integer sums are exact, so every way of computing them gives the same bits. Where there are
- * only sums of two products in 16 bits (pmaddubsw), u is at most 15, or is taken as its distance from
- * 128, with its sign given to s: 2 * 128 * 127 fits.
+ * Bytes: acc[i] + sum over j < 4 of u[i, j] * s[i, j] on 16 lanes of 32 bits, u unsigned bytes, s
+ * signed ones. Integer sums are exact, so every way of computing them gives the same bits. Where
+ * there are only sums of two products in 16 bits (pmaddubsw), u is at most 15, or is taken as its
+ * distance from 128, with its sign given to s: 2 * 128 * 127 fits.
  *
  * Pairs: acc[i] + w[i, 1] * x[i, 1] + w[i, 0] * x[i, 0] on 16 lanes of f32, in this order, each
  * multiply-add rounded once to nearest: the bits of two fused multiply-adds, but for numbers below
@@ -67,8 +67,8 @@ bool snl_dot_takes_offset(SnlGen *g, int offset)
 }
 
 /* acc + sums of four by way of sums of two; u as far as it is from 128 when it is not small. */
-static LLVMValueRef dot_by_twos(SnlGen *g, const DotInstruction *d, LLVMValueRef acc, LLVMValueRef u,
-                                LLVMValueRef s, int offset)
+static LLVMValueRef dot_by_twos(SnlGen *g, const DotInstruction *d, LLVMValueRef acc,
+                                LLVMValueRef u, LLVMValueRef s, int offset)
 {
     LLVMTypeRef bytes = snl_vec(g->i8, 4 * d->lanes);
     LLVMValueRef args[] = {snl_bitcast(g, u, bytes), snl_bitcast(g, s, bytes)};

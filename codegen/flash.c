@@ -342,8 +342,8 @@ static void column_values(const Segment *s, const Columns *c)
     store_results(s, c, sum);
 }
 
-/* A weight for two chunks is one load, broadcast into a register; with two pointers it is an operand
- * in memory of both products (AVX-512). Then widening the values, which takes the unit of
+/* A weight for two chunks is one load, broadcast into a register; with two pointers it is an
+ * operand in memory of both products (AVX-512). Then widening the values, which takes the unit of
  * broadcasts, costs the multipliers nothing: 10 % of the loop. */
 static void find_weights(const Segment *s, Columns *c)
 {

@@ -90,8 +90,8 @@ LLVMValueRef snl_call_intrinsic(SnlGen *g, const char *name, LLVMTypeRef overloa
                                 LLVMValueRef *args, unsigned n_args);
 LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
 
-/* codegen/dot.c: acc + the dot products of 4 unsigned bytes (weights, to which `offset` was added) by
- * 4 signed ones, 16 lanes of i32; of the weights without their offset where the target would rather
+/* codegen/dot.c: acc + the dot products of 4 unsigned bytes (weights, to which `offset` was added)
+ * by 4 signed ones, 16 lanes of i32; of the weights without their offset where the target would rather
  * have those (snl_dot_takes_offset). No signed byte is -128. */
 LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s, int offset);
 bool snl_dot_takes_offset(SnlGen *g, int offset);
@@ -190,15 +190,16 @@ typedef struct SnlFinish {
     struct SnlFinish *next;
 } SnlFinish;
 
-/* What names it among kernels; the memory it reads: its other operands, coefficients, weight; in out
- * there is room for SNL_MAX_FINISH. */
+/* What names it among kernels; the memory it reads: its other operands, coefficients, weight; in
+ * out there is room for SNL_MAX_FINISH. */
 enum { SNL_MAX_FINISH = 6 };
 char *snl_finish_name(const SnlFinish *f);
 unsigned snl_finish_addresses(const SnlFinish *f, SnlAddress *out);
 /* Asks for what the op reads there. */
 void snl_finish_prefetch(const SnlFinish *f, const LLVMValueRef *at, LLVMValueRef row,
                          LLVMValueRef c);
-/* The op's result at row `row` for the 16 columns from c, whose operand is x; `at`: those addresses. */
+/* The op's result at row `row` for the 16 columns from c, whose operand is x; `at`: those
+ * addresses. */
 LLVMValueRef snl_finish_value(const SnlFinish *f, const LLVMValueRef *at, LLVMValueRef x,
                               LLVMValueRef row, LLVMValueRef c);
 

@@ -1,8 +1,8 @@
 /* codegen/kernel_blocks.c -- q8_0 and q4_0: quantising activations, linear as integer dots, embed.
  *
  * Weights are unsigned in their panels (+ 128, + 8), activations signed bytes, so that one
- * instruction multiplies and adds four of each. Where that instruction does not take the offset back
- * itself (codegen/dot.c), it is done per block: the integer accumulator starts at -offset * (sum of
+ * instruction multiplies and adds four of each. Where that instruction does not take the offset
+ * back itself (codegen/dot.c), it is done per block: the integer accumulator starts at -offset * (sum of
  * the block's activations), which the quantiser has stored.
  * Then
  *
@@ -68,8 +68,8 @@ LLVMValueRef snl_quantize_lanes(SnlGen *g, LLVMValueRef x, int64_t n, LLVMValueR
     LLVMValueRef scale = snl_fdiv(g, largest_size(g, v), snl_f32(g, 127.0));
     /* A scale below the normal numbers rounds to 0 as f16, and its inverse would be infinite. */
     LLVMValueRef normal = LLVMBuildFCmp(g->b, LLVMRealOGE, scale, snl_f32(g, FLT_MIN), "");
-    LLVMValueRef inverse =
-        LLVMBuildSelect(g->b, normal, snl_fdiv(g, snl_f32(g, SNL_TIES), scale), snl_f32(g, 0.0), "");
+    LLVMValueRef finite = snl_fdiv(g, snl_f32(g, SNL_TIES), scale);
+    LLVMValueRef inverse = LLVMBuildSelect(g->b, normal, finite, snl_f32(g, 0.0), "");
     for (int i = 0; i < 2; i++) out_q[i] = to_integers(g, v[i], inverse);
     return scale;
 }

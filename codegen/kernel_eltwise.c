@@ -219,7 +219,8 @@ static void read_coefficients(Eltwise *e)
     for (size_t i = 0; i < e->n; i++) {
         const SnlAttrValue *c = op->code == SNL_OP_LINCOMB ? coefficient(op, e->first + i) : NULL;
         e->coef_is_param[i] = c && c->kind == SNL_ATTR_WEIGHT;
-        e->coef[i] = !c || e->coef_is_param[i] ? 1.0 : c->kind == SNL_ATTR_INT ? (double)c->i : c->r;
+        bool known = c && !e->coef_is_param[i];
+        e->coef[i] = !known ? 1.0 : c->kind == SNL_ATTR_INT ? (double)c->i : c->r;
     }
 }
 

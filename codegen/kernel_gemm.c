@@ -111,18 +111,24 @@ static LLVMValueRef row_number(const SnlLinear *l, const SnlTile *t, int r)
     return snl_add(g, snl_add(g, l->r0, t->row), snl_i64(g, r));
 }
 
+/* Where the memory begins that the op behind `f` reads; `others`: that of `f`. */
+static const LLVMValueRef *others_behind(const SnlFinish *f, const LLVMValueRef *others)
+{
+    SnlAddress at[SNL_MAX_FINISH];
+    return others + snl_finish_addresses(f, at);
+}
+
 /* Asks early for what storing the tile will touch: rows far apart, which no prefetcher foresees. */
 static void prefetch_results(const SnlLinear *l, const SnlTile *t)
 {
     SnlGen *g = l->g;
-    SnlAddress at[SNL_MAX_FINISH];
     for (int r = 0; r < t->tokens; r++)
         for (int p = 0; p < t->panels; p++) {
             LLVMValueRef c = first_column(l, t, p);
             const LLVMValueRef *others = l->others;
             for (const SnlFinish *f = l->finish; f; f = f->next) {
                 snl_finish_prefetch(f, others, row_number(l, t, r), c);
-                others += snl_finish_addresses(f, at);
+                others = others_behind(f, others);
             }
             snl_prefetch(g, snl_offset(g, snl_offset_const(g, t->y, r * l->y_stride * 4), c, 4),
                          true);
@@ -134,11 +140,10 @@ void snl_gemm_store(const SnlLinear *l, const SnlTile *t, int r, int p, LLVMValu
     SnlGen *g = l->g;
     LLVMValueRef c = first_column(l, t, p), row = row_number(l, t, r);
     const LLVMValueRef *others = l->others;
-    SnlAddress at[SNL_MAX_FINISH];
     if (l->finish) sum = snl_linear_biased(l, sum, c);
     for (const SnlFinish *f = l->finish; f; f = f->next) {
         sum = snl_finish_value(f, others, sum, row, c);
-        others += snl_finish_addresses(f, at);
+        others = others_behind(f, others);
     }
     LLVMValueRef y = snl_offset_const(g, t->y, r * l->y_stride * 4);
     if (l->finish)
@@ -190,6 +195,7 @@ static void gemm_panels(const SnlLinear *l, int panels, LLVMValueRef from, LLVMV
 {
     SnlGen *g = l->g;
     SnlLoop p;
+    SNL_ASSERT(!l->unpacked || panels <= SNL_UNPACKED_PANELS); /* snl_op_scratch_bytes */
     snl_loop_begin(g, &p, from, to, panels, 0, NULL);
     SnlTile t = {.panels = panels, .first_panel = p.i};
     for (int i = 0; i < panels; i++) {

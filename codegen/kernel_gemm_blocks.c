@@ -21,7 +21,8 @@ static LLVMValueRef tile_line(const SnlLinear *l, const SnlTile *t, int p, LLVMV
     SnlGen *g = l->g;
     if (!t->bytes[p]) return snl_block_bytes(l, snl_block_at(l, t->panel[p], b), i);
     LLVMValueRef at = snl_offset(g, t->bytes[p], b, BLOCK_BYTES);
-    return snl_load_typed(g, snl_vec(g->i32, SNL_LANES), snl_offset_const(g, at, i * LINE_BYTES), 4);
+    LLVMValueRef line = snl_offset_const(g, at, i * LINE_BYTES);
+    return snl_load_typed(g, snl_vec(g->i32, SNL_LANES), line, 4);
 }
 
 /* A register tile of tokens x panels: per block, integer accumulators for each pair. */

@@ -167,7 +167,8 @@ static bool unpacks(const SnlOpGen *o)
     return !o->decode && snl_linear_unpacks(o->op, o->tokens);
 }
 
-/* Weight, x, y, bias, then room for unpacked panels, then what the ops read that finish the sums. */
+/* Weight, x, y, bias, then room for unpacked panels, then what the ops read that finish the
+ * sums. */
 static unsigned linear_addresses(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y,
                                  SnlAddress *at)
 {
@@ -340,12 +341,15 @@ static LLVMValueRef panel_elements(SnlGen *g, SnlDtype dtype, int rows, LLVMValu
     LLVMValueRef at = snl_offset(g, panel, snl_div_const(g, c, group), rows * 4);
     at = snl_offset(g, snl_offset(g, at, lane, 4), snl_rem_const(g, c, group), 4 / group);
     LLVMTypeRef floats = n == 1 ? g->f32 : snl_vec(g->f32, n);
-    if (dtype == SNL_F32)
-        return snl_bitcast(g, n == 1 ? snl_load(g, at, 1) : snl_panel_words(g, at, rows, n), floats);
+    if (dtype == SNL_F32) {
+        LLVMValueRef words = n == 1 ? snl_load(g, at, 1) : snl_panel_words(g, at, rows, n);
+        return snl_bitcast(g, words, floats);
+    }
     LLVMTypeRef half =
         dtype == SNL_F16 ? LLVMHalfTypeInContext(g->ctx) : LLVMBFloatTypeInContext(g->ctx);
-    LLVMValueRef bits = n == 1 ? snl_load_typed(g, g->i16, at, 2)
-                               : snl_bitcast(g, snl_panel_words(g, at, rows, n / 2), snl_vec(g->i16, n));
+    LLVMValueRef bits =
+        n == 1 ? snl_load_typed(g, g->i16, at, 2)
+               : snl_bitcast(g, snl_panel_words(g, at, rows, n / 2), snl_vec(g->i16, n));
     if (dtype == SNL_F16)
         return LLVMBuildFPExt(g->b, snl_bitcast(g, bits, n == 1 ? half : snl_vec(half, n)), floats,
                               "");

@@ -20,7 +20,7 @@ typedef struct SnlLinear {
     bool pairs; /* rows of x are bf16 (snl_gemm_pairs) */
     LLVMValueRef unpacked; /* room for the bytes of a group of q4_0 panels; null: not unpacked */
     const SnlFinish *finish;    /* what becomes of the sums */
-    const LLVMValueRef *others; /* the memory that those ops read (snl_finish_addresses), op by op */
+    const LLVMValueRef *others; /* the memory that those read (snl_finish_addresses), op by op */
     LLVMValueRef w, x, y, b, c0, c1, r0, n;
 } SnlLinear;
 

@@ -68,11 +68,6 @@ static bool is_read_whole(const SnlValue *v, int depth)
     return false;
 }
 
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 static int64_t part_count(int64_t width, int64_t part)
 {
     return (width + part - 1) / part;
@@ -90,7 +85,7 @@ static int64_t larger_half(int64_t width, int64_t part)
  * 64 and 108). */
 static int64_t part_of_columns(int64_t width, int64_t parts, int64_t whole, int64_t most)
 {
-    int64_t part = round_up(part_count(width, parts), whole), less = part - whole;
+    int64_t part = snl_round_up(part_count(width, parts), whole), less = part - whole;
     bool evener = less > 0 && part_count(width, less) <= most &&
                   10 * larger_half(width, less) <= 9 * larger_half(width, part);
     return evener ? less : part;

@@ -42,11 +42,6 @@ typedef struct Planner {
 /* Far beyond any machine; sums of sizes below it cannot overflow. */
 static const int64_t MOST_BYTES = (int64_t)1 << 50;
 
-static int64_t round_up(int64_t n)
-{
-    return (n + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 /* Gives `b` the lowest offset at which it meets no buffer alive at the same time, and notes it on
  * the op as attribute `key`. */
 static SnlStatus region_add(Planner *p, Region *region, Buffer b, SnlOp *op, const char *key)
@@ -55,7 +50,7 @@ static SnlStatus region_add(Planner *p, Region *region, Buffer b, SnlOp *op, con
         return snl_error(p->ctx->diag, SNL_E_UNSUPPORTED, op->loc,
                          "plan-memory: buffers of '@%s' take more than %lld bytes for %lld tokens",
                          p->func->name, (long long)MOST_BYTES, (long long)p->tokens);
-    b.nbytes = round_up(b.nbytes) + p->redzone;
+    b.nbytes = snl_round_up(b.nbytes, ALIGN) + p->redzone;
     if (p->redzone > 0) b.from = 0, b.to = INT64_MAX;
     for (bool moved = true; moved;) {
         moved = false;
@@ -125,7 +120,7 @@ static SnlStatus plan_func(SnlModule *m, SnlFunc *func, SnlPassContext *ctx)
                  .func = func,
                  .ctx = ctx,
                  .tokens = snl_attr_int(&func->attrs, "tokens", 1),
-                 .redzone = round_up(snl_pass_int(ctx, "redzone")),
+                 .redzone = snl_round_up(snl_pass_int(ctx, "redzone"), ALIGN),
                  .number = SNL_NEW_ARRAY(ctx->scratch, int64_t, func->n_values + 1),
                  .registers = snl_find_registers(ctx->scratch, func, false)};
     int64_t n = 0;

@@ -16,19 +16,14 @@ typedef struct Finder {
     bool *registers; /* by value id: found */
 } Finder;
 
-static const SnlValue *behind_views(const SnlValue *v)
-{
-    while (v->def && snl_op_is_view(v->def)) v = snl_in(v->def, 0);
-    return v;
-}
-
 static bool is_plain(const SnlType *t)
 {
     return snl_type_members(t) == 1 && !snl_dtype_is_blocked(t->dtype);
 }
 
-/* Does the op compute every element of its result from the same element of its operands, one or two?
- * Not lincomb: residual rows are few columns wide, and a pass over them reads them in order. */
+/* Does the op compute every element of its result from the same element of its operands, one or
+ * two? Not lincomb: residual rows are few columns wide, and a pass over them reads them in
+ * order. */
 static bool is_elementwise(const SnlOp *op)
 {
     switch (op->code) {
@@ -68,8 +63,8 @@ static SnlOp *next_op(const Finder *f, const SnlValue *v, int64_t n)
     SnlOp *op = use->user;
     if (!is_elementwise(op) || !same_share(v->def, op) || snl_op_is_result(op)) return NULL;
     for (size_t i = 0; i < op->n_in; i++) {
-        const SnlValue *other = behind_views(snl_in(op, i));
-        if (other != v && other->def && f->made[other->id] >= n) return NULL;
+        const SnlOp *other = snl_storage_op(snl_in(op, i));
+        if (other && other != v->def && f->made[other->out[0]->id] >= n) return NULL;
     }
     return op;
 }

@@ -461,8 +461,8 @@ static SnlStatus check_func(const SnlFunc *func, SnlDiag *diag)
     for (SnlOp *op = func->first; op; op = op->next) {
         if (op->code == SNL_OP_ATTENTION_PARTS && tokens->i > 1)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,
-                             "schedule: found attention_parts in '@%s' of up to %lld tokens, wanted "
-                             "attention: parts are for one token",
+                             "schedule: found attention_parts in '@%s' of up to %lld tokens, "
+                             "wanted attention: parts are for one token",
                              func->name, (long long)tokens->i);
         if (snl_linear_part(op) > 0 && tokens->i > 1)
             return snl_error(diag, SNL_E_STRUCTURE, op->loc,

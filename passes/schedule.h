@@ -21,7 +21,8 @@
  *                      into the P units (heads of q, k and v in one matrix)
  *   rows = tail        only rows [tail_row, T) are wanted
  *   own = cache        attention reads its own rows from the cache too: kv_write has put them there
- *   at = bytes         plan-memory: place of the result in the shared or (split = all) private memory
+ *   at = bytes         plan-memory: place of the result in the shared or (split = all) private
+ *                      memory
  *   registers          plan-memory: the result has no place: the linear hands it in registers to
  *                      the elementwise op that reads it (passes/registers.c)
  *   scratch = bytes    plan-memory: place of the op's private scratch */
@@ -29,6 +30,12 @@
 #define SNL_PASSES_SCHEDULE_H
 
 #include "ir/ir.h"
+
+/* The next multiple of `to`. */
+static inline int64_t snl_round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
 
 typedef enum SnlSplit {
     SNL_SPLIT_COLS,
@@ -72,15 +79,15 @@ bool snl_linear_is_small(const SnlOp *op);
 int64_t snl_attention_part_count(const SnlOp *op);
 
 /* Private scratch an op needs while it runs, in bytes (attention: a tile of queries, their results
- * so far, a block of scores; linear: its input in pairs, or unpacked panels), for calls of up to `tokens` rows;
- * INT64_MAX when that is more than a number can say. */
+ * so far, a block of scores; linear: its input in pairs, or unpacked panels), for calls of up to
+ * `tokens` rows; INT64_MAX when that is more than a number can say. */
 int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens);
 /* Does linear multiply pairs of bf16? Then many rows of its input are laid out as bf16 first, each
  * in snl_pairs_row_bytes bytes: those of `width` numbers, padded with zeros to a multiple of 64. */
 bool snl_linear_takes_pairs(const SnlOp *op);
 static inline int64_t snl_pairs_row_bytes(int64_t width)
 {
-    return (width + 31) / 32 * 64;
+    return snl_round_up(width, 32) * 2;
 }
 /* Does linear of up to `tokens` rows unpack its q4_0 panels to bytes first, a group of panels at a
  * time? Few rows (a tail is few) do not pay for that. A panel takes snl_unpacked_panel_bytes. */
@@ -91,7 +98,8 @@ static inline int64_t snl_unpacked_panel_bytes(int64_t inputs)
 }
 /* Token rows whose queries the attention kernel takes through the cache together. */
 int64_t snl_attention_tile_rows(const SnlOp *op, int64_t tokens);
-/* Room for queries in the kernel's scratch: those of a tile, and what rounds them up to registers. */
+/* Room for queries in the kernel's scratch: those of a tile, and what rounds them up to
+ * registers. */
 int64_t snl_attention_tile_queries(const SnlOp *op, int64_t tokens);
 /* Bytes of one kv head of a cache for `padded` positions (codegen/cache.h); INT64_MAX when that is
  * more than a number can say. */
@@ -117,24 +125,27 @@ static inline bool snl_op_is_view(const SnlOp *op)
 {
     return op->code == SNL_OP_SLICE || op->code == SNL_OP_MEMBER;
 }
+/* The op whose memory `v` lies in, through views; NULL for parameters. */
+const SnlOp *snl_storage_op(const SnlValue *v);
 
 /* passes/registers.c: by value id, the results of a scheduled function that can stay in registers,
  * where `marked` says so only those that are marked. */
 bool *snl_find_registers(SnlArena *arena, const SnlFunc *func, bool marked);
-/* As plan-memory has marked it: does the op's result stay there, does an operand come from there? */
+/* As plan-memory has marked it: does the op's result stay there, does an operand come from
+ * there? */
 bool snl_op_in_registers(const SnlOp *op);
 bool snl_op_takes_registers(const SnlOp *op);
 
 enum {
-    SNL_PANEL_GRAIN = 16, /* columns of a panel: what a thread takes at least */
-    SNL_UNPACKED_PANELS = 2, /* panels of a group at most */
-    SNL_MAX_BLOCK = 65536 /* most tokens of a call */
+    SNL_PANEL_GRAIN = 16,    /* columns of a panel: what a thread takes at least */
+    SNL_UNPACKED_PANELS = 2, /* panels of a group at most: those of a tile (codegen/target.c) */
+    SNL_MAX_BLOCK = 65536    /* most tokens of a call */
 };
 
 /* Rows of caches are padded to this, so that keys lie in panels of 16 positions. */
 static inline int64_t snl_context_padded(int64_t context)
 {
-    return (context + 15) / 16 * 16;
+    return snl_round_up(context, 16);
 }
 
 #endif

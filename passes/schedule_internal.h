@@ -30,8 +30,6 @@ static inline bool snl_is_decode(const SnlScheduler *s)
 
 /* ---- schedule_ready.c: when may an op read a value ------------------------------------------- */
 
-/* The op whose memory `v` lies in, through views; NULL for parameters. */
-const SnlOp *snl_storage_op(const SnlValue *v);
 /* First stage in which an op placed as `p` (stage ignored) may read `v`. */
 int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlacement *p);
 /* The same for all its operands. */

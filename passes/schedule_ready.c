@@ -2,7 +2,6 @@
  * when every thread reads only what it made itself. */
 #include "passes/schedule_internal.h"
 
-/* The op whose memory `v` lies in, through views; NULL for parameters. */
 const SnlOp *snl_storage_op(const SnlValue *v)
 {
     while (v->def && snl_op_is_view(v->def)) v = snl_in(v->def, 0);

@@ -1,8 +1,8 @@
 /* runtime/abi.h -- what generated code and the runtime know of each other, and nothing else.
  *
- * The only header that codegen and runtime share. C11, no dependencies. Every struct here is also built
- * by codegen as LLVM constants or addressed by offset: field lists are X-macros so both sides come from
- * one table, and all fields are 8 bytes wide (pointers, int64_t) so that layout is plain.
+ * The only header that codegen and runtime share. C11, no dependencies. Every struct here is also
+ * built by codegen as LLVM constants or addressed by offset: field lists are X-macros so both sides
+ * come from one table, and all fields are 8 bytes wide (pointers, int64_t) so that layout is plain.
  *
  * A generated step is SPMD: all n_threads threads call it with their index; it meets the others at
  * snlrt_barrier. It never allocates, never fails. */
@@ -22,13 +22,13 @@ typedef union SnlrtArg {
 /* F(C type, name, "i"nteger or "p"ointer) */
 #define SNLRT_CTX_FIELDS(F)                                                                        \
     F(const uint8_t *, weights, p)  /* payload, 64-byte aligned */                                 \
-    F(uint8_t *, state, p)          /* all states of all graphs, 64-byte aligned, zeroed at start */\
+    F(uint8_t *, state, p)          /* states of all graphs, 64-byte aligned, zeroed at start */   \
     F(uint8_t *, work, p)           /* shared workspace, then n_threads private parts */           \
     F(SnlrtArg *, args, p)          /* value parameters in order, then results in order */         \
     F(int64_t, n_tokens, i)         /* T of this call */                                           \
     F(int64_t, tail_row, i)         /* rows [tail_row, T) of `rows = tail` ops are computed (T:    \
-                                       none, in a prompt's blocks but the last);                   \
-                                       row tail_row of a tail result lands in row 0 of its buffer */\
+                                       none, in a prompt's blocks but the last); of a tail         \
+                                       result, row tail_row lands in row 0 of its buffer */        \
     F(int64_t, n_threads, i)                                                                       \
     F(void *, barrier, p)           /* runtime's own */
 
@@ -56,7 +56,7 @@ void snlrt_rope_table(const double *freq, int64_t half, int64_t inverse, int64_t
 #define SNLRT_GRAPH_FIELDS(F)                                                                      \
     F(const char *, name, p)            /* "seq", "snlp", ... what --mode takes */                 \
     F(const char *, plan, p)            /* canonical plan text */                                  \
-    F(const char *, exactness, p)       /* what was done to the function: "exact", "rounds(...)", ... */ \
+    F(const char *, exactness, p)       /* what was done to it: "exact", "rounds(...)", ... */     \
     F(SnlrtStep *, decode, p)           /* T = 1 */                                                \
     F(SnlrtStep *, prefill, p)          /* 1 <= T <= prefill_block */                              \
     F(int64_t, prefill_block, i)                                                                   \
@@ -143,7 +143,7 @@ typedef struct SnlrtModel {
 #undef SNLRT_FIELD
 } SnlrtModel;
 
-/* ---- the trailer: payload + footer at the end of the program (or in the external weight file) -------
+/* ---- the trailer: payload + footer at the end of the program (or in the external weight file) ---
  *
  *   program bytes | padding to 2 MiB | weights | tokenizer blob | manifest (JSON text) | footer
  *

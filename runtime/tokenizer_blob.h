@@ -1,7 +1,8 @@
 /* runtime/tokenizer_blob.h -- the bytes between compiler/frontend/tokenizer_blob.c, which writes
  * them, and runtime/tokenizer.c, which checks and reads them. Private to those two.
  *
- *     "SNLTOK01" | u32 kind, n_ids, unknown id, flags | u32 offset, bytes of each section | sections
+ *     "SNLTOK01" | u32 kind, n_ids, unknown id, flags | u32 offset, bytes of each section |
+ *     sections
  *
  * All numbers are little-endian u32 unless said; sections start at multiples of 8 from the
  * beginning of the blob, in the order of the table, and do not overlap. Kind BYTE has empty

@@ -1,4 +1,5 @@
-/* compiler/driver/callable.c -- code, weights, states and workspace of one function, in this process. */
+/* compiler/driver/callable.c -- code, weights, states and workspace of one function, in this
+ * process. */
 #include "compiler/driver/callable.h"
 
 #include "codegen/link.h"
@@ -34,7 +35,7 @@ struct SnlCallable {
     ffi_type **types; /* ctx, n_tokens, parameters, results */
 };
 
-/* ---- making it ---------------------------------------------------------------------------------- */
+/* ---- making it ------------------------------------------------------------------------------- */
 
 /* 64-byte aligned, zeroed, never NULL. */
 static void *aligned_zeros(int64_t nbytes)
@@ -135,7 +136,7 @@ SnlStatus snl_callable_create(SnlArena *arena, const SnlModule *m, SnlFunc *func
     return status;
 }
 
-/* ---- calling it --------------------------------------------------------------------------------- */
+/* ---- calling it ------------------------------------------------------------------------------ */
 
 /* The dense array that compiled code reads: i32 for ids, f32 for everything else. */
 static void *dense_from(const SnlTensor *t, int64_t n)
@@ -183,9 +184,10 @@ static SnlStatus check_ids(const SnlOp *op, const SnlTensor *ids, int64_t n, Snl
     int64_t vocab = snl_op_weight(op, 0)->type->dim[0];
     for (int64_t t = 0; t < n; t++)
         if (!(ids->at[t] >= 0 && ids->at[t] < (double)vocab))
-            return snl_error(diag, SNL_E_NUMERIC, op->loc,
-                             "embed: token id of row %lld out of range: found %.17g, wanted 0 to %lld",
-                             (long long)t, ids->at[t], (long long)(vocab - 1));
+            return snl_error(
+                diag, SNL_E_NUMERIC, op->loc,
+                "embed: token id of row %lld out of range: found %.17g, wanted 0 to %lld",
+                (long long)t, ids->at[t], (long long)(vocab - 1));
     return SNL_OK;
 }
 
@@ -195,16 +197,16 @@ static SnlStatus check_position(const SnlOp *op, const SnlTensor *pos, int64_t n
     if (pos->at[0] >= 0 && pos->at[0] <= (double)(context - n)) return SNL_OK;
     if (n > context)
         return snl_error(diag, SNL_E_NUMERIC, op->loc,
-                         "%s: tokens of the call: found %lld, wanted at most %lld, the positions that "
-                         "'@%s' holds",
+                         "%s: tokens of the call: found %lld, wanted at most %lld, the positions "
+                         "that '@%s' holds",
                          snl_op_info[op->code].text, (long long)n, (long long)context,
                          op->sym[0].state[0]->name);
     return snl_error(diag, SNL_E_NUMERIC, op->loc, "%s: position: found %.17g, wanted 0 to %lld",
                      snl_op_info[op->code].text, pos->at[0], (long long)(context - n));
 }
 
-/* Compiled code takes its arguments as they are: what would lead it out of a table or a cache is refused
- * here. (The evaluator checks as it goes.) */
+/* Compiled code takes its arguments as they are: what would lead it out of a table or a cache is
+ * refused here. (The evaluator checks as it goes.) */
 static SnlStatus check_arguments(const SnlFunc *f, const SnlTensor *args, int64_t n, SnlDiag *diag)
 {
     for (const SnlOp *op = f->first; op; op = op->next) {
@@ -218,7 +220,8 @@ static SnlStatus check_arguments(const SnlFunc *f, const SnlTensor *args, int64_
     return SNL_OK;
 }
 
-static SnlStatus check_call(const SnlFunc *f, const SnlTensor *args, int64_t n_tokens, SnlDiag *diag)
+static SnlStatus check_call(const SnlFunc *f, const SnlTensor *args, int64_t n_tokens,
+                            SnlDiag *diag)
 {
     int64_t most = snl_attr_int(&f->attrs, "tokens", 1);
     if (n_tokens < 1 || n_tokens > most)
@@ -238,12 +241,17 @@ static void prepare_call(const SnlCallable *c, SnlArena *arena, const SnlTensor 
         if (args[i].type->dtype == SNL_INDEX)
             call->memory[i].index = (int64_t)args[i].at[0];
         else
-            call->memory[i].ptr = dense_from(&args[i], snl_type_elems(args[i].type, call->n_tokens));
+            call->memory[i].ptr =
+                dense_from(&args[i], snl_type_elems(args[i].type, call->n_tokens));
     }
     for (size_t i = 0; i < f->n_result; i++)
-        call->memory[f->n_param + i].ptr = result_buffer(snl_type_elems(f->result[i], call->n_tokens));
-    *call->ctx = (SnlrtCtx){.weights = c->weights, .state = c->state, .work = c->work,
-                            .args = SNL_NEW_ARRAY(arena, SnlrtArg, n), .n_tokens = call->n_tokens,
+        call->memory[f->n_param + i].ptr =
+            result_buffer(snl_type_elems(f->result[i], call->n_tokens));
+    *call->ctx = (SnlrtCtx){.weights = c->weights,
+                            .state = c->state,
+                            .work = c->work,
+                            .args = SNL_NEW_ARRAY(arena, SnlrtArg, n),
+                            .n_tokens = call->n_tokens,
                             .n_threads = 1};
     call->values = SNL_NEW_ARRAY(arena, void *, 2 + n);
     call->values[0] = &call->ctx;
@@ -267,12 +275,13 @@ SnlStatus snl_callable_call(SnlCallable *c, SnlArena *arena, const SnlTensor *ar
     prepare_call(c, arena, args, &call);
     ffi_call(&c->cif, c->code, NULL, call.values);
     for (size_t i = 0; i < f->n_result; i++)
-        out_results[i] = tensor_from(arena, f->result[i], n_tokens, call.memory[f->n_param + i].ptr);
+        out_results[i] =
+            tensor_from(arena, f->result[i], n_tokens, call.memory[f->n_param + i].ptr);
     free_call(f, &call);
     return SNL_OK;
 }
 
-/* ---- for those who time it ----------------------------------------------------------------------- */
+/* ---- for those who time it ------------------------------------------------------------------- */
 
 SnlStatus snl_callable_prepare(SnlCallable *c, SnlArena *arena, const SnlTensor *args,
                                int64_t n_tokens, int64_t n_threads, SnlDiag *diag,

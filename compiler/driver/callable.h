@@ -1,5 +1,5 @@
-/* compiler/driver/callable.h -- one IR function, compiled, loaded into this process and called through
- * libffi with the signature of the IR function. */
+/* compiler/driver/callable.h -- one IR function, compiled, loaded into this process and called
+ * through libffi with the signature of the IR function. */
 #ifndef SNL_DRIVER_CALLABLE_H
 #define SNL_DRIVER_CALLABLE_H
 

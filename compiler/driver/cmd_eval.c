@@ -96,9 +96,40 @@ static void check_options(const Eval *e, struct argp_state *state)
                    other);
 }
 
+/* Takes an option that says what is scored or timed of programs, and notes that it was given;
+ * false: it is another one. */
+static bool parse_of_programs(Eval *e, int key, const char *arg, struct argp_state *state)
+{
+    switch (key) {
+    case OPT_SKIP_HALF:
+        e->of_programs = "--ppl-skip-half";
+        e->skip_half = true;
+        return true;
+    case OPT_GREEDY:
+        e->of_programs = "--greedy";
+        e->greedy = snl_arg_int(state, "--greedy", arg, 0, 1 << 20);
+        return true;
+    case OPT_PROMPTS:
+        e->of_programs = "--prompts";
+        e->prompts = snl_arg_int(state, "--prompts", arg, 1, 1 << 16);
+        return true;
+    case OPT_NO_TIME:
+        e->of_programs = "--no-time";
+        e->no_time = true;
+        return true;
+    case 't':
+        e->of_programs = "--threads";
+        e->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     Eval *e = state->input;
+    if (parse_of_programs(e, key, arg, state)) return 0;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &e->compile;
@@ -109,31 +140,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case OPT_TOKENS:
         e->tokens = snl_arg_int(state, "--tokens", arg, 2, INT64_C(1) << 40);
         return 0;
-    case OPT_SKIP_HALF:
-        e->of_programs = "--ppl-skip-half";
-        e->skip_half = true;
-        return 0;
-    case OPT_GREEDY:
-        e->of_programs = "--greedy";
-        e->greedy = snl_arg_int(state, "--greedy", arg, 0, 1 << 20);
-        return 0;
-    case OPT_PROMPTS:
-        e->of_programs = "--prompts";
-        e->prompts = snl_arg_int(state, "--prompts", arg, 1, 1 << 16);
-        return 0;
     case OPT_JSON:
         e->json = true;
         return 0;
     case OPT_RESIDUALS:
         e->residuals = true;
-        return 0;
-    case OPT_NO_TIME:
-        e->of_programs = "--no-time";
-        e->no_time = true;
-        return 0;
-    case 't':
-        e->of_programs = "--threads";
-        e->threads = snl_arg_int(state, "--threads", arg, 1, SNLRT_MAX_THREADS);
         return 0;
     case ARGP_KEY_ARG:
         if (e->compile.model) argp_error(state, "found a second MODEL '%s'", arg);

@@ -93,10 +93,10 @@ static int64_t time_calls(Clock *c, SnlrtPool *pool, const Samples *to)
 
 static void measure(Clock *c, SnlrtPool *pool, SnlArena *arena, SnlStageTimes *out)
 {
-    size_t n = c->n_stages;
+    const size_t n = c->n_stages, n_samples = n * MAX_CALLS;
     Samples all;
-    all.seconds = SNL_NEW_ARRAY(arena, double, (n + 1) * MAX_CALLS);
-    all.waiting = SNL_NEW_ARRAY(arena, double, n *MAX_CALLS);
+    all.seconds = SNL_NEW_ARRAY(arena, double, n_samples + MAX_CALLS);
+    all.waiting = SNL_NEW_ARRAY(arena, double, n_samples);
     out->n_calls = time_calls(c, pool, &all);
     out->seconds = SNL_NEW_ARRAY(arena, double, n);
     out->waiting = SNL_NEW_ARRAY(arena, double, n);

@@ -8,8 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- work ---------------------------------------------------------------------------------------
- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 typedef struct Counter {
     SnlArena *arena;
@@ -112,8 +111,7 @@ SnlStageTable snl_stage_table(SnlArena *arena, const SnlFunc *func, const SnlPay
     return (SnlStageTable){c.stages.at, c.stages.n};
 }
 
-/* ---- table --------------------------------------------------------------------------------------
- */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 static void print_row(FILE *out, SnlArena *arena, const char *stage, const SnlStageWork *work,
                       double seconds, double whole)
@@ -183,12 +181,16 @@ void snl_stages_print(FILE *out, const SnlStageReport *r)
     snl_arena_destroy(arena);
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
-static const char *dot_text(SnlDotUnit unit)
+/* null: the stage has no linear. */
+static const char *dot_json(SnlDotUnit unit)
 {
-    return unit == SNL_DOT_INT8 ? "int8" : unit == SNL_DOT_BF16 ? "bf16" : "f32";
+    static const char *const text[] = {[SNL_DOT_NONE] = "null",
+                                       [SNL_DOT_INT8] = "\"int8\"",
+                                       [SNL_DOT_BF16] = "\"bf16\"",
+                                       [SNL_DOT_F32] = "\"f32\""};
+    return text[unit];
 }
 
 static void print_json_stage(FILE *out, const SnlStageReport *r, size_t i)
@@ -200,9 +202,9 @@ static void print_json_stage(FILE *out, const SnlStageReport *r, size_t i)
             ", \"rows\": %" PRId64
             ", \"us\": %.3f, \"waiting_us\": %.3f, \"weight_bytes\": %" PRId64
             ", \"cache_bytes\": %" PRId64 ", \"flops\": %" PRId64 ", \"attention_flops\": %" PRId64
-            ", \"dot\": \"%s\"}",
+            ", \"dot\": %s}",
             work->rows, 1e6 * r->times.seconds[i], 1e6 * r->times.waiting[i], work->weight_bytes,
-            work->cache_bytes, work->flops, work->attention_flops, dot_text(work->dot));
+            work->cache_bytes, work->flops, work->attention_flops, dot_json(work->dot));
 }
 
 void snl_stages_print_json(FILE *out, const SnlStageReport *r)

@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-/* The unit of the processor that multiplies, slowest last; where it has none for a format, f32. */
+/* The unit of the processor that multiplies matrices, slowest last; where it has none for a format,
+ * f32. */
 typedef enum SnlDotUnit { SNL_DOT_NONE, SNL_DOT_INT8, SNL_DOT_BF16, SNL_DOT_F32 } SnlDotUnit;
 
 /* What one stage of a scheduled function does in a call. */

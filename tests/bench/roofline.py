@@ -40,7 +40,8 @@ class Limits:
                       (rates := [s[unit] for s in samples])}
 
     def rate(self, unit):
-        """A unit that the processor lacks is made of f32 multiply-adds."""
+        """A unit that the processor lacks is made of f32 multiply-adds. Of None, without products, it does not
+        matter."""
         return self.rates.get(unit, self.rates["f32"])
 
     def microseconds(self, stage):

@@ -251,7 +251,9 @@ def limits_are_the_larger_of_bytes_and_products():
     for one, wanted in ((stage("", 1, 1, 50000, 400000, 0, "int8"), (5, "DRAM")),
                         (stage("", 1, 1, 50000, 4000000, 0, "int8"), (10, "int8")),
                         (stage("", 1, 1, 0, 600000, 200000, "int8"), (3, "f32")),
-                        (stage("", 1, 1, 0, 600000, 0, "bf16"), (6, "bf16"))):
+                        (stage("", 1, 1, 0, 600000, 0, "bf16"), (6, "bf16")),
+                        (stage("", 1, 1, 10000, 200000, 200000, None), (2, "f32")),
+                        (stage("", 1, 1, 10000, 0, 0, None), (1, "DRAM"))):
         found = limits.microseconds(one)
         check(abs(found[0] - wanted[0]) < 1e-9 and found[1] == wanted[1], f"{one}: {found}, wanted {wanted}")
     rows = roofline.rows_of([stage("a", 8, 10, 10000, 0), stage("b", 8, 5, 0, 0), stage("a", 8, 20, 20000, 0),

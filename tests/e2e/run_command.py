@@ -236,6 +236,7 @@ def units_of_products_are_told():
         check(found == {unit}, f"{weights}, T = {tokens}: {stages}")
     attends = json.loads(snl_run("cached", "--bench", "--json", "-t", "4", "pos=3").stdout)["stages"]
     check(sum(s["attention_flops"] for s in attends) == 4 * 8 * (4 + 5 + 6 + 7), str(attends))
+    check({s["dot"] for s in attends if s["flops"] == s["attention_flops"]} == {None}, str(attends))
 
 
 def scheduled_functions_run_as_they_are():

@@ -146,20 +146,24 @@ static const Case cases[] = {
      NULL},
     {"%r = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 24} : f32[T, 24]",
      "attention_parts: part: found 24, wanted a multiple of 16"},
-    {"%r = attention_parts %q, %x, %y, %pos, @row {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]",
+    {"%r = attention_parts %q, %x, %y, %pos, @row {heads = 4, kv_heads = 2, part = 16} : "
+     "f32[T, 24]",
      "attention_parts: state '@row': found f32[8], wanted a cache's state"},
-    {"%r = attention_parts %q2, %z2, %z2, %pos, [@kv, @short] {heads = 4, kv_heads = 2, part = 16} : "
-     "f32[T, 2, 24]",
+    {"%r = attention_parts %q2, %z2, %z2, %pos, [@kv, @short] "
+     "{heads = 4, kv_heads = 2, part = 16} : f32[T, 2, 24]",
      "attention_parts: state '@short': found a context of 15, wanted 16 as in '@kv'"},
-    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]\n"
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : "
+     "f32[T, 24]\n"
      "  %r = attention_merge %p, %pos : f32[T, 16]",
      NULL},
     {"%r = attention_merge %q, %pos : f32[T, 16]",
      "attention_merge: operand 0 ('%q'): wanted the result of attention_parts"},
-    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]\n"
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : "
+     "f32[T, 24]\n"
      "  %r = attention_merge %p, %before : f32[T, 16]",
      "attention_merge: found position '%before', wanted '%pos' of the parts"},
-    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : f32[T, 24]\n"
+    {"%p = attention_parts %q, %x, %y, %pos, @kv {heads = 4, kv_heads = 2, part = 16} : "
+     "f32[T, 24]\n"
      "  %r = silu %p : f32[T, 24]",
      "silu: found '%p' of attention_parts, wanted attention_merge between"},
     {"%r = attention %q, %x, %y, %pos, @row {heads = 4, kv_heads = 2} : f32[T, 16]",
