@@ -14,8 +14,11 @@
 #include "runtime/pool.h"
 #include "runtime/signal_word.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -36,6 +39,27 @@ int sched_getaffinity(pid_t pid, size_t nbytes, cpu_set_t *set)
         return 0;
     }
     return syscall(SYS_sched_getaffinity, pid, nbytes, set) < 0 ? -1 : 0;
+}
+
+/* A clock and waits of threads for processors that a test makes up, too. */
+static double pretended_seconds, seconds_per_look;
+static const char *pretended_waits;
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+    if (clock != CLOCK_MONOTONIC_COARSE || seconds_per_look <= 0)
+        return syscall(SYS_clock_gettime, clock, out) < 0 ? -1 : 0;
+    pretended_seconds += seconds_per_look;
+    out->tv_sec = (time_t)pretended_seconds;
+    out->tv_nsec = (long)(1e9 * (pretended_seconds - (double)out->tv_sec));
+    return 0;
+}
+
+int open(const char *path, int flags, ...)
+{
+    const char *name = strrchr(path, '/');
+    bool waits = pretended_waits && name && strcmp(name, "/schedstat") == 0;
+    return (int)syscall(SYS_openat, AT_FDCWD, waits ? pretended_waits : path, flags, 0);
 }
 
 typedef struct Shared {
@@ -310,6 +334,50 @@ static void affinity_may_change(void **state)
     assert_true(snlrt_cpus_set(&before));
 }
 
+/* What the system says of each thread: it waited for `nanoseconds`. */
+static void write_waits(const char *path, int64_t nanoseconds)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "1000 %lld 10\n", (long long)nanoseconds);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Jobs of 5 ms each, of which each thread waits for `waits` nanoseconds. */
+static int64_t carriers_after(SnlrtPool *pool, const char *path, int n_jobs, int64_t waits)
+{
+    static int64_t waited;
+    Shared shared = {.rounds = 2};
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    for (int j = 0; j < n_jobs; j++) {
+        write_waits(path, waited += waits);
+        run_parts(pool, &shared, 2);
+    }
+    return snlrt_pool_carriers(pool, 2);
+}
+
+static void crowded_threads_take_turns(void **state)
+{
+    (void)state;
+    SnlrtPool *pool;
+    cpu_set_t set;
+    char path[] = "/tmp/snlrt-waits-XXXXXX";
+    if (!SNLRT_FIBERS) skip();
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    pretend_cpus(&set, 2);
+    pretended_waits = path, seconds_per_look = 5e-3;
+    write_waits(path, 0);
+    assert_int_equal(snlrt_pool_create(2, 0, &pool, NULL), SNLRT_OK);
+    assert_int_equal(carriers_after(pool, path, 40, 0), 2);
+    assert_int_equal(carriers_after(pool, path, 6, 2000000), 1);
+    assert_int_equal(carriers_after(pool, path, 40, 0), 2);
+    snlrt_pool_destroy(pool);
+    unlink(path);
+    pretended = NULL, pretended_waits = NULL, seconds_per_look = 0;
+}
+
 /* No memory for stacks: then every part has a thread, for good, and the team says so. */
 static void team_without_stacks_does_not_take_turns(void **state)
 {
@@ -464,6 +532,7 @@ int main(void)
         cmocka_unit_test(more_parts_than_processors_take_turns),
         cmocka_unit_test(processors_may_come_and_go),
         cmocka_unit_test(affinity_may_change),
+        cmocka_unit_test(crowded_threads_take_turns),
         cmocka_unit_test(team_without_stacks_does_not_take_turns),
         cmocka_unit_test(job_after_sleep_starts),
         cmocka_unit_test(team_without_jobs_ends),
