@@ -16,7 +16,7 @@ static const double clearly_slower = 1.25;
  * excuse, and one interruption must not decide. */
 static const double hopeless = 2.0;
 /* Of the time that trials may lose. */
-static const double share_lost = 0.02;
+static const double share_lost = 0.01;
 static const int64_t max_steps_per_sample = 1000;
 enum {
     SAMPLE_GROWTH = 8, /* of fast steps: what a first trial of microseconds says is soon checked */
