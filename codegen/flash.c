@@ -347,7 +347,8 @@ static void column_values(const Segment *s, const Columns *c)
  * broadcasts, costs the multipliers nothing: 10 % of the loop. */
 static void find_weights(const Segment *s, Columns *c)
 {
-    bool apart = c->chunks > 1 && s->g->tile_panels > 1 && s->cache.dtype != SNL_F32;
+    bool full = c->chunks > 1 && c->ways == 1; /* products enough to be what takes the time */
+    bool apart = full && s->g->tile_panels > 1 && s->cache.dtype != SNL_F32;
     c->weights[0] = s->scores;
     c->weights[1] = apart ? snl_another_pointer(s->g, s->scores) : s->scores;
 }
