@@ -91,8 +91,8 @@ LLVMValueRef snl_call_intrinsic(SnlGen *g, const char *name, LLVMTypeRef overloa
 LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
 
 /* codegen/dot.c: acc + the dot products of 4 unsigned bytes (weights, to which `offset` was added)
- * by 4 signed ones, 16 lanes of i32; of the weights without their offset where the target would rather
- * have those (snl_dot_takes_offset). No signed byte is -128. */
+ * by 4 signed ones, 16 lanes of i32; of the weights without their offset where the target would
+ * rather have those (snl_dot_takes_offset). No signed byte is -128. */
 LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s, int offset);
 bool snl_dot_takes_offset(SnlGen *g, int offset);
 /* acc + the dot products of pairs of bf16, 16 lanes; only where the target has it. */

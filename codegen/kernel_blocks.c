@@ -2,9 +2,8 @@
  *
  * Weights are unsigned in their panels (+ 128, + 8), activations signed bytes, so that one
  * instruction multiplies and adds four of each. Where that instruction does not take the offset
- * back itself (codegen/dot.c), it is done per block: the integer accumulator starts at -offset * (sum of
- * the block's activations), which the quantiser has stored.
- * Then
+ * back itself (codegen/dot.c), it is done per block: the integer accumulator starts at
+ * -offset * (sum of the block's activations), which the quantiser has stored. Then
  *
  *     y[r] = sum over blocks b of  w_scale[r, b] * x_scale[b] * (integer dot of block b)
  *

@@ -2,7 +2,8 @@
  * and the streaming writer that fills it.
  *
  * PANELS (2-D weights read by linear, and by embed too): rows [R, C] in panels of 16; inputs in
- * groups of 4 bytes per row (f32: g = 1 input, bf16/f16: g = 2). Element (r, c) of a panel format lies at
+ * groups of 4 bytes per row (f32: g = 1 input, bf16/f16: g = 2). Element (r, c) of a panel
+ * format lies at
  *
  *     ((r / 16) * ceil(C / g) + c / g) * 64  +  (r % 16) * 4  +  (c % g) * (4 / g)      bytes
  *

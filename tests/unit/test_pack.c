@@ -125,10 +125,9 @@ static void places_every_element_of_panels(void **state)
         }
 }
 
-/* pack.h's blocks, in its own words: scale of (r, block), then integers without their offset. `line`
- * bytes: 4 for each row of a panel. */
-static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t line, int64_t r,
-                           int64_t c)
+/* pack.h's blocks, in its own words: scale of (r, block), then integers without their offset.
+ * `line` bytes: 4 for each row of a panel. */
+static float block_element(SnlDtype dtype, const uint8_t *panel, int64_t line, int64_t r, int64_t c)
 {
     int64_t b = c / 32, i = c % 32, block_lines = dtype == SNL_Q8_0 ? 8 : 4;
     const uint8_t *pair = panel + b / 2 * (1 + 2 * block_lines) * line;
