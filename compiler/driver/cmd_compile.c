@@ -74,6 +74,10 @@ static void check_arguments(struct argp_state *state, const SnlBuildOptions *o)
     if (o->out_path && !*o->out_path) argp_error(state, "-o: found '', wanted the name of a file");
     bool needs_file = o->kind == SNL_BUILD_EXE || o->kind == SNL_BUILD_OBJ;
     if (needs_file && !o->out_path) argp_error(state, "no output file given: add -o FILE");
+    if (needs_file && strcmp(o->out_path, "-") == 0)
+        argp_error(state,
+                   "-o: found '-', wanted the name of a file: programs and objects do not go "
+                   "to stdout");
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)

@@ -29,6 +29,8 @@ except ImportError as error:
 
 DEFAULT_SHAPES = "260K,15M,110M,0.5B"
 FORMATS = ("f32", "bf16", "q8_0", "q4_0")
+ROUND_KEYS = ("shape", "format", "head", "threads", "reader_bytes", "pages", "level", "dot_unit", "load", "reader",
+              "dots", "found")
 PAGES = {"4k": ("4k",), "huge": ("huge",), "faster": ("4k", "huge")}
 DOT_UNIT = {"f32": "f32", "bf16": "bf16", "q8_0": "int8", "q4_0": "int8"}
 
@@ -123,9 +125,14 @@ def measure_rounds(args, machine, entrants, cell):
 def read_log(path):
     try:
         with open(path) as file:
-            return [json.loads(line) for line in file]
+            rounds = [json.loads(line) for line in file]
     except (OSError, ValueError) as error:
         raise Problem(f"--report {path}: {error}; wanted what --log has written") from error
+    for i, r in enumerate(rounds):
+        missing = [key for key in ROUND_KEYS if not isinstance(r, dict) or key not in r]
+        if missing:
+            raise Problem(f"--report {path}:{i + 1}: no {missing[0]!r} found; wanted what --log has written")
+    return rounds
 
 
 def words_of(option, text, known):
@@ -182,7 +189,8 @@ def check(args):
         raise Problem(f"--snlpc: found {args.snlpc or 'nothing'}, wanted the compiler (build/snlpc)")
     args.limits = args.limits or pathlib.Path(args.snlpc).parent / "tests" / "bench_limits"
     if not os.access(args.limits, os.X_OK):
-        raise Problem(f"--limits: found no program {args.limits}, wanted bench_limits, which the build makes")
+        raise Problem(f"--limits: found no program {args.limits}, wanted bench_limits: make it with "
+                      f"cmake --build {pathlib.Path(args.snlpc).parent}")
 
 
 def main():

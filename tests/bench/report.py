@@ -29,7 +29,7 @@ def select(rounds, what):
     if what != "decode" or not floor:
         return rounds, None
     kept = [r for r in rounds if statistics.mean(r["reader"]) >= floor]
-    return kept, f"{len(rounds) - len(kept)} of {len(rounds)} rounds dropped (reader below {floor:g} GB/s)"
+    return kept, f"{len(rounds) - len(kept)} of {len(rounds)} rounds dropped (reader below {floor:g} GB/s: --l3-threshold)"
 
 
 def speeds(rounds, name, what):

@@ -310,6 +310,10 @@ def blocks_that_peers_lack_are_named():
 def mistakes_are_named():
     peer = llama_bench()
     broken = script("broken", "echo 'no such model' >&2; exit 4\n")
+    logs = {}
+    for name, text in ("list", "[]"), ("short", '{"shape": "15M"}'), ("text", "15M"):
+        logs[name] = SCRATCH / f"{name}.jsonl"
+        logs[name].write_text(text)
     few = ("--shape", "tiny", "--format", "f32", "--threads", "1", "--rounds", "1")
     for options, wanted in (
             (("--shape", "7B"), "--shape: found '7B', wanted some of tiny, 260K"),
@@ -321,6 +325,9 @@ def mistakes_are_named():
             (("--snlpc", "/none"), "--snlpc: found /none, wanted the compiler"),
             (("--limits", "/none"), "--limits: found no program /none"),
             (("--report", "/none"), "--report /none: "),
+            (("--report", logs["list"]), "list.jsonl:1: no 'shape' found; wanted what --log has written"),
+            (("--report", logs["short"]), "short.jsonl:1: no 'format' found"),
+            (("--report", logs["text"]), "wanted what --log has written"),
             ((*few, "--peer-llama-bench", "/none"), "peer: found '/none', wanted [NAME=]PROGRAM"),
             ((*few, "--peer-llama-bench", peer, "--peer-llama-bench", peer), "wanted each once"),
             ((*few, "--peer-llama-bench", broken), "ended with 4: no such model")):

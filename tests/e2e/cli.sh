@@ -50,6 +50,8 @@ expect 0 "plan-memory" "$snlpc" opt --print-pipeline
 expect 2 "no command 'comple' (did you mean 'compile'?)" "$snlpc" comple
 expect 2 "no command 'xyz'; " "$snlpc" xyz
 expect 2 "no output file given" "$snlpc" compile "$model"
+expect 2 "-o: found '-', wanted the name of a file" "$snlpc" compile "$model" -o -
+expect 2 "-o: found '-', wanted the name of a file" "$snlpc" compile "$model" -o - --emit obj
 expect 2 "second MODEL" "$snlpc" compile "$model" "$model" -o o/p
 expect 2 "--emit: found 'bin'" "$snlpc" compile "$model" -o o/p --emit bin
 expect 2 "--weights: found 'q9'" "$snlpc" compile "$model" -o o/p --weights q9
