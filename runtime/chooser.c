@@ -46,7 +46,8 @@ static bool other_has_turn(const SnlrtChooser *c)
 
 static void begin_trial(SnlrtChooser *c)
 {
-    bool can_grow = c->chosen<c->n_max, can_shrink = c->chosen> 1;
+    bool can_grow = c->chosen < c->n_max;
+    bool can_shrink = c->chosen > 1;
     if (c->upwards ? !can_grow : !can_shrink) c->upwards = !c->upwards;
     c->other = c->upwards ? 2 * c->chosen : c->chosen / 2;
     if (c->other > c->n_max) c->other = c->n_max;

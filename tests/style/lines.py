@@ -5,7 +5,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROOMS = ("codegen", "compiler", "demo", "examples", "ir", "passes", "runtime", "tests", "tools")
+ROOMS = ("codegen", "compiler", "examples", "ir", "passes", "runtime", "tests", "tools")
 MOST = 100
 SECTION = "/* ----"
 

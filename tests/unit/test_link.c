@@ -10,7 +10,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <xxhash.h>
+
+/* What is handed to the system at once, and where in the file; the system may take less of it. */
+static struct {
+    off_t at;
+    size_t nbytes;
+} writes[64];
+static size_t n_writes, most_taken = SIZE_MAX;
+
+ssize_t write(int fd, const void *bytes, size_t nbytes)
+{
+    if (n_writes < sizeof writes / sizeof *writes) {
+        writes[n_writes].at = lseek(fd, 0, SEEK_CUR);
+        writes[n_writes++].nbytes = nbytes;
+    }
+    return syscall(SYS_write, fd, bytes, nbytes < most_taken ? nbytes : most_taken);
+}
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
@@ -216,6 +234,36 @@ static void two_writings_are_equal(void **state)
     snl_file_unmap(&b);
 }
 
+/* A kernel that keeps files in pages of the sizes they were written in has huge ones of it. */
+static void weights_are_written_in_huge_pages(void **state)
+{
+    Support *s = *state;
+    Model m;
+    open_model(s, &m, "module @m\n"
+                      "weight @e : f32[10000, 131] = random {seed = 1}\n"
+                      "func @f(%ids: i32[T]) -> f32[T, 131] {\n"
+                      "  %x = embed %ids, @e : f32[T, 131]\n"
+                      "  return %x\n}\n");
+    n_writes = 0;
+    SnlFile whole = write_program(s, &m, "whole", "TOKENS");
+    assert_in_range(n_writes, 4, 8); /* padding, and the blocks of 5 MiB */
+    size_t n_blocks = 0;
+    for (size_t i = 0; i < n_writes; i++) {
+        if (writes[i].at < SNLRT_PAYLOAD_ALIGN) continue;
+        n_blocks++;
+        assert_int_equal(writes[i].at % SNLRT_PAYLOAD_ALIGN, 0);
+        if (i + 1 < n_writes) assert_int_equal(writes[i].nbytes, SNLRT_PAYLOAD_ALIGN);
+    }
+    assert_int_equal(n_blocks, 3);
+    most_taken = 100000;
+    SnlFile bit_by_bit = write_program(s, &m, "bit", "TOKENS");
+    most_taken = SIZE_MAX;
+    assert_int_equal(bit_by_bit.size, whole.size);
+    assert_memory_equal(bit_by_bit.bytes, whole.bytes, whole.size);
+    snl_file_unmap(&whole);
+    snl_file_unmap(&bit_by_bit);
+}
+
 static void a_full_disk_is_reported(void **state)
 {
     Support *s = *state;
@@ -242,6 +290,7 @@ int main(void)
         support_test(manifest_carries_the_hashes),
         support_test(identity_depends_on_places_and_tokenizer),
         support_test(two_writings_are_equal),
+        support_test(weights_are_written_in_huge_pages),
         support_test(a_full_disk_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
