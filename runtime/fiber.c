@@ -6,27 +6,76 @@
 #undef _FORTIFY_SOURCE
 #include "runtime/fiber.h"
 
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+
+#ifdef __has_feature
+#define HAS_FEATURE(name) __has_feature(name)
+#else
+#define HAS_FEATURE(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+#define IF_ASAN(...) __VA_ARGS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+#define IF_ASAN(...)
+#endif
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+#define IF_TSAN(...) __VA_ARGS__
+#include <sanitizer/tsan_interface.h>
+#else
+#define IF_TSAN(...)
+#endif
 
 /* Multiples of every page size. Only what is used of a stack takes memory; what grows beyond it
  * meets the guard. */
 enum { STACK_NBYTES = 512 * 1024, GUARD_NBYTES = 64 * 1024 };
 
-typedef struct Birth {
-    SnlrtFiber *fiber;
-    ucontext_t creator;
-} Birth;
+/* ---- what the sanitizers are told ---- */
 
-/* First on the fiber's stack: notes the place and goes back to the creator. Whoever switches here
- * later begins with the entry. makecontext passes integers, so the pointer comes in two halves. */
+static void tell_init(SnlrtFiber *fiber)
+{
+    fiber->bottom = (char *)fiber->stack + GUARD_NBYTES;
+    fiber->nbytes = STACK_NBYTES;
+    IF_TSAN(fiber->thread_state = __tsan_create_fiber(0);)
+}
+
+static void tell_deinit(SnlrtFiber *fiber)
+{
+    (void)fiber;
+    IF_TSAN(__tsan_destroy_fiber(fiber->thread_state);)
+    /* Whoever gets this address next must not find what was forbidden here. */
+    IF_ASAN(__asan_unpoison_memory_region(fiber->bottom, fiber->nbytes);)
+}
+
+static void tell_leave(SnlrtFiber *from, SnlrtFiber *to)
+{
+    (void)from;
+    to->entered_from = from;
+    IF_ASAN(__sanitizer_start_switch_fiber(&from->fake_stack, to->bottom, to->nbytes);)
+    IF_TSAN(from->thread_state = __tsan_get_current_fiber();)
+    IF_TSAN(__tsan_switch_to_fiber(to->thread_state, 0);)
+}
+
+/* The bounds of a thread's own stack are known to who comes from there. */
+static void tell_arrive(SnlrtFiber *here)
+{
+    (void)here;
+    IF_ASAN(__sanitizer_finish_switch_fiber(here->fake_stack, &here->entered_from->bottom,
+                                            &here->entered_from->nbytes);)
+}
+
+/* ---- fibers ---- */
+
+/* First on the fiber's stack: goes back to the creator. Whoever switches here later begins with the
+ * entry. makecontext passes integers, so the pointer comes in two halves. */
 static void be_born(unsigned low, unsigned high)
 {
-    Birth *birth = (Birth *)((uintptr_t)low | (uintptr_t)high << 16 << 16);
-    SnlrtFiber *fiber = birth->fiber;
-    if (!_setjmp(fiber->place)) setcontext(&birth->creator);
+    SnlrtFiber *fiber = (SnlrtFiber *)((uintptr_t)low | (uintptr_t)high << 16 << 16);
+    tell_arrive(fiber);
+    snlrt_fiber_switch(fiber, fiber->entered_from);
     fiber->entry(fiber->user);
 }
 
@@ -46,25 +95,37 @@ bool snlrt_fiber_init(SnlrtFiber *fiber, SnlrtFiberEntry *entry, void *user)
     char *stack = map_stack();
     if (!stack) return false;
     *fiber = (SnlrtFiber){.entry = entry, .user = user, .stack = stack};
-    Birth birth = {.fiber = fiber};
+    tell_init(fiber);
+    SnlrtFiber creator = {.stack = NULL};
     ucontext_t start;
     getcontext(&start);
     start.uc_stack.ss_sp = stack + GUARD_NBYTES;
     start.uc_stack.ss_size = STACK_NBYTES;
     start.uc_link = NULL;
-    uintptr_t at = (uintptr_t)&birth;
+    uintptr_t at = (uintptr_t)fiber;
     makecontext(&start, (void (*)(void))be_born, 2, (unsigned)at, (unsigned)(at >> 16 >> 16));
-    swapcontext(&birth.creator, &start);
+    if (!_setjmp(creator.place)) {
+        tell_leave(&creator, fiber);
+        setcontext(&start);
+    }
+    tell_arrive(&creator);
     return true;
 }
 
 void snlrt_fiber_deinit(SnlrtFiber *fiber)
 {
-    if (fiber->stack) munmap(fiber->stack, GUARD_NBYTES + STACK_NBYTES);
+    if (!fiber->stack) return;
+    tell_deinit(fiber);
+    munmap(fiber->stack, GUARD_NBYTES + STACK_NBYTES);
     fiber->stack = NULL;
 }
 
 void snlrt_fiber_switch(SnlrtFiber *from, SnlrtFiber *to)
 {
-    if (!_setjmp(from->place)) _longjmp(to->place, 1);
+    /* The place is noted before the switch is told: ThreadSanitizer keeps it with the thread. */
+    if (!_setjmp(from->place)) {
+        tell_leave(from, to);
+        _longjmp(to->place, 1);
+    }
+    tell_arrive(from);
 }

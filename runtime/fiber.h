@@ -1,25 +1,14 @@
 /* runtime/fiber.h -- a place where code stands while other code runs on the same thread.
  *
  * Switching costs some nanoseconds and no system call. A fiber may be entered by one thread after
- * another, but its code must not keep what belongs to a thread across a switch. Not under
- * AddressSanitizer and ThreadSanitizer, which know one stack per thread:
- * there SNLRT_FIBERS is 0. */
+ * another, but its code must not keep what belongs to a thread across a switch.
+ * AddressSanitizer and ThreadSanitizer are told of every switch: to them a fiber is a thread. */
 #ifndef SNLRT_FIBER_H
 #define SNLRT_FIBER_H
 
 #include <setjmp.h>
 #include <stdbool.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SNLRT_FIBERS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SNLRT_FIBERS 0
-#endif
-#endif
-#ifndef SNLRT_FIBERS
-#define SNLRT_FIBERS 1
-#endif
+#include <stddef.h>
 
 typedef void SnlrtFiberEntry(void *user); /* never returns */
 
@@ -29,6 +18,12 @@ typedef struct SnlrtFiber {
     SnlrtFiberEntry *entry;
     void *user;
     void *stack; /* NULL: the thread's own */
+    /* For the sanitizers: who switched here last; where this stack lies, and what each of them
+     * keeps of it while other code runs. */
+    struct SnlrtFiber *entered_from;
+    const void *bottom;
+    size_t nbytes;
+    void *fake_stack, *thread_state;
 } SnlrtFiber;
 
 /* Gives the fiber a stack, on which the first switch to it calls entry(user). The fiber must not

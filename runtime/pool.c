@@ -362,7 +362,7 @@ static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
     pool->n_entered = pool->n_known = 1;
     pool->workers[0].id = snlrt_thread_id();
     snlrt_crowd_init(&pool->crowd);
-    pool->takes_turns = SNLRT_FIBERS;
+    pool->takes_turns = true;
     pool->cpu_quota = pool->n_threads > 1 ? snlrt_cpu_quota() : 1;
     pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
     SNLRT_TRY(place_threads(pool, err));

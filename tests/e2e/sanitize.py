@@ -3,7 +3,8 @@
 
 `compile --sanitize address` leaves zones that nothing may touch around every buffer; `--sanitize thread`
 sees what two threads do between two barriers. Two planted faults (the pass sabotage) show that the silence
-means something: a barrier that is gone, a store one element too far.
+means something: a barrier that is gone, a store one element too far. Both sanitizers also follow threads that take
+turns on fibers, which a team of more threads than processors does.
 """
 import os
 import pathlib
@@ -36,11 +37,13 @@ def works_here():
             skip(f"the {kind} sanitizer does not run here: {done.stderr.decode().strip()}")
 
 
-def run_all(program, ids, n=6, threads="2"):
-    """Decode and prefill; gives the first run that the sanitizer ended, or None."""
+def run_all(program, ids, *options, n=6, threads="2", n_cpus=None):
+    """Decode and prefill, on the first n_cpus processors; gives the first run that the sanitizer ended, or None."""
+    cpus = sorted(os.sched_getaffinity(0))[:n_cpus]
     for block in "1", "7", "64":
         done = subprocess.run([program, "--ids", ids_text(ids), "-n", str(n), "--ignore-eos", "-t", threads, "--block",
-                               block], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+                               block, *options], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=300,
+                              preexec_fn=lambda: os.sched_setaffinity(0, cpus))
         if done.returncode != 0:
             return done
     return None
@@ -86,16 +89,36 @@ def clean_parts(kind):
     program.unlink()
 
 
-def planted(fault, kind, at):
+def clean_turns(kind):
+    """More threads than processors: most parts run on fibers, now by one thread, now by another."""
+    program = compile_model(DATA / "nanochat-gqa", f"turns-{kind}", "--sanitize", kind)
+    for threads, n_cpus in ("2", 1), ("5", 1), ("3", 2), ("8", 2):
+        done = run_all(program, prompt("nanochat-gqa"), threads=threads, n_cpus=n_cpus)
+        check(done is None, f"-t {threads}, {n_cpus} processors: {done and done.stderr.decode(errors='replace')[:4000]}")
+    program.unlink()
+
+
+def turns_are_one_thread():
+    """Where a barrier is gone, three parts on one processor do not race: one thread carries them all."""
+    text = f"{pipeline('thread')},sabotage{{kind=barrier at=1}}"
+    program = compile_model(DATA / "llama", "sabotaged", "--sanitize", "thread", "--pipeline", text)
+    for _ in range(3):
+        done = run_all(program, prompt("llama"), n=30, threads="3", n_cpus=1)
+        check(done is None, f"{done and done.stderr.decode(errors='replace')[:2000]}")
+    program.unlink()
+
+
+def planted(fault, kind, at, threads="2"):
     text = f"{pipeline(kind)},sabotage{{kind={fault} at={at}}}"
     program = compile_model(DATA / "llama", "sabotaged", "--sanitize", kind, "--pipeline", text)
     # Buffers have room for a block of 64, and a store too far shows at their end: fill it.
     ids = prompt("llama") if fault == "barrier" else (prompt("llama") * 4)[:90]
     # On a busy machine a thread that wakes up late from one barrier is ordered, by the barrier's own lock,
-    # behind the other's way into the next: that run hides the race. Another one shows it.
+    # behind the other's way into the next: that run hides the race. Another one shows it. A team that is not
+    # pinned would even give up processors that others want.
     done = None
     for _ in range(ATTEMPTS):
-        done = done or run_all(program, ids, n=30)
+        done = done or run_all(program, ids, "--pin", n=30, threads=threads, n_cpus=2)
     program.unlink()
     check(done is not None, f"nobody noticed: {text}")
     check(done.returncode == 66 and REPORT[kind] in done.stderr,
@@ -122,5 +145,7 @@ main([(f"{model}: {kind}", clean, model, kind) for model in models for kind in (
      [(f"random graph {seed}: {kind}", clean_graph, seed, kind) for seed in seeds
       for kind in (("address", "thread") if full else ("thread",))] +
      [same_pipeline] + [(f"attention in parts: {kind}", clean_parts, kind) for kind in ("address", "thread")] +
+     [(f"turns: {kind}", clean_turns, kind) for kind in ("address", "thread")] + [turns_are_one_thread] +
      [(f"a barrier removed after stage {at}", planted, "barrier", "thread", at) for at in stages] +
+     [("a barrier removed from parts that take turns", planted, "barrier", "thread", 1, "4")] +
      [(f"a store one element too far in stage {at}", planted, "store", "address", at) for at in stages])
