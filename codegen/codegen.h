@@ -32,7 +32,8 @@ typedef struct SnlTargetOptions {
 typedef struct SnlGraphSpec {
     const char *name, *plan, *exactness;
     const SnlFunc *decode, *prefill;
-    int64_t state_bytes, layer_evals, steps, decode_waiting, flags; /* as SnlrtGraph's */
+    /* As SnlrtGraph's. */
+    int64_t state_bytes, layer_evals, steps, decode_bytes, decode_waiting, flags;
 } SnlGraphSpec;
 
 typedef struct SnlOutputSpec {

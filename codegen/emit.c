@@ -94,6 +94,7 @@ static LLVMValueRef emit_graph(SnlGen *g, const SnlGraphSpec *spec, const SnlPay
     field_i(&f, spec->state_bytes);
     field_i(&f, spec->layer_evals);
     field_i(&f, spec->steps);
+    field_i(&f, spec->decode_bytes);
     field_i(&f, spec->decode_waiting);
     field_i(&f, spec->flags);
     SNL_ASSERT(f.n == N_GRAPH_FIELDS);

@@ -67,6 +67,7 @@ void snlrt_rope_table(const double *freq, int64_t half, int64_t inverse, int64_t
     F(int64_t, state_bytes, i)          /* caches that this graph touches */                       \
     F(int64_t, layer_evals, i)          /* layers evaluated per token; 0: not known */             \
     F(int64_t, steps, i)                /* of these, one after the other */                        \
+    F(int64_t, decode_bytes, i)         /* of weights that a token reads, each time it does */     \
     F(int64_t, decode_waiting, i)       /* modelled, two threads: share of a token's time spent at \
                                            barriers, in 1/1000 */                                  \
     F(int64_t, flags, i)                /* SNLRT_GRAPH_* */

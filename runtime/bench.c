@@ -2,23 +2,41 @@
  *
  * Decode: 128 tokens, each the most probable one, after a short prompt. Prefill: 512 tokens at
  * once, logits of the last one. Each is run several times after a first look at all weights and the
- * first choice of threads (unless that takes too long), and the median counts. */
+ * first choice of threads (unless that takes too long), and the median counts.
+ *
+ * Memory: what decode reads of the weights in a second, beside what a plain reader reads of them on
+ * the same threads. Other programs change what memory gives by up to two times within seconds, so
+ * the two take turns, token by token. */
 #include "runtime/program.h"
 
+#include "runtime/clock.h"
+#include "runtime/reader.h"
 #include "runtime/sampler.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512, MIN_WARM = 40, MIN_RUNS = 3, MAX_RUNS = 64 };
-static const double enough_seconds = 0.3, too_many_seconds = 3.0;
+enum { N_PROMPT = 4, N_DECODE = 128, N_PREFILL = 512 };
+enum { MIN_WARM = 40, MIN_RUNS = 3, MAX_RUNS = 64, MIN_TURNS = 8 };
+static const double enough_seconds = 0.3, too_many_seconds = 3.0, turns_seconds = 0.6;
 
 typedef struct Measure {
     int64_t n_tokens;
     int n_runs;
     double seconds[MAX_RUNS]; /* sorted when done */
 } Measure;
+
+/* Decode and a reader of the weights in turns. */
+typedef struct Turns {
+    int64_t n; /* tokens, and readings */
+    double decode_seconds, reader_seconds, reader_nbytes;
+} Turns;
+
+typedef struct Results {
+    Measure decode, prefill;
+    Turns turns;
+} Results;
 
 typedef struct Bench {
     const SnlrtProgram *program;
@@ -101,6 +119,77 @@ static SnlrtStatus measure(Bench *b, RunOnce *run, int64_t n, Measure *out, Snlr
     return SNLRT_OK;
 }
 
+/* ---- decode beside a reader ------------------------------------------------------------------ */
+
+/* One reading of what every token reads, in equal parts. */
+typedef struct Reading {
+    const uint8_t *weights;
+    int64_t part_nbytes;
+} Reading;
+
+static void read_part(void *user, int64_t part)
+{
+    const Reading *r = user;
+    volatile uint64_t sum = snlrt_read_streams(r->weights + part * r->part_nbytes, r->part_nbytes);
+    (void)sum; /* volatile: it is read for its own sake */
+}
+
+/* The number of threads that decode may be another after every token. */
+static void read_weights(Bench *b, Turns *inout)
+{
+    int64_t n = snlrt_session_threads(b->session), nbytes = b->program->model->swept_bytes;
+    Reading reading = {b->program->payload.weights,
+                       nbytes / n / SNLRT_READER_STEP * SNLRT_READER_STEP};
+    snlrt_session_share(b->session, read_part, &reading);
+    inout->reader_nbytes += (double)(reading.part_nbytes * n);
+}
+
+static SnlrtStatus take_turn(Bench *b, Turns *inout, SnlrtError *err)
+{
+    double begin = snlrt_seconds();
+    SNLRT_TRY(decode_token(b, err));
+    double middle = snlrt_seconds();
+    read_weights(b, inout);
+    inout->decode_seconds += middle - begin;
+    inout->reader_seconds += snlrt_seconds() - middle;
+    inout->n++;
+    return SNLRT_OK;
+}
+
+/* As many tokens as fit into the context, again and again. */
+static SnlrtStatus take_turns(Bench *b, int64_t n, Turns *out, SnlrtError *err)
+{
+    *out = (Turns){0};
+    do {
+        SNLRT_TRY(begin_decode(b, err));
+        for (int64_t i = 0; i < n; i++) {
+            SNLRT_TRY(take_turn(b, out, err));
+            double seconds = out->decode_seconds + out->reader_seconds;
+            if (seconds > (out->n < MIN_TURNS ? too_many_seconds : turns_seconds)) return SNLRT_OK;
+        }
+    } while (true);
+}
+
+static double gb_per_second(double nbytes, double seconds)
+{
+    return seconds > 0 ? 1e-9 * nbytes / seconds : 0;
+}
+
+/* Of the weights that a token reads. */
+static double decode_rate(const Bench *b, const Turns *t)
+{
+    int64_t nbytes = b->program->model->graphs[b->program->graph].decode_bytes;
+    return gb_per_second((double)(nbytes * t->n), t->decode_seconds);
+}
+
+/* 0: too small a model. */
+static double reader_rate(const Turns *t)
+{
+    return gb_per_second(t->reader_nbytes, t->reader_seconds);
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
 static double tokens_per_second(const Measure *m, int i_run)
 {
     double seconds = m->seconds[i_run];
@@ -121,7 +210,16 @@ static void print_measure(FILE *out, const char *name, const Measure *m, int64_t
             tokens_per_second(m, 0), n_barriers);
 }
 
-static void print_json(FILE *out, const Bench *b, const Measure *decode, const Measure *prefill)
+static void print_turns(FILE *out, const Bench *b, const Turns *t)
+{
+    int64_t nbytes = b->program->model->graphs[b->program->graph].decode_bytes;
+    fprintf(out,
+            "\"memory\": {\"turns\": %" PRId64 ", \"weight_bytes_per_token\": %" PRId64
+            ", \"decode_gb_per_second\": %.3f, \"reader_gb_per_second\": %.3f}",
+            t->n, nbytes, decode_rate(b, t), reader_rate(t));
+}
+
+static void print_json(FILE *out, const Bench *b, const Results *r)
 {
     const SnlrtProgram *p = b->program;
     const SnlrtGraph *graph = &p->model->graphs[p->graph];
@@ -139,24 +237,36 @@ static void print_json(FILE *out, const Bench *b, const Measure *decode, const M
             snlrt_session_context(b->session), snlrt_session_block(b->session),
             p->payload.footer.weights_bytes, snlrt_session_state_bytes(b->session),
             snlrt_session_work_bytes(b->session), p->payload.copied_nbytes);
-    print_measure(out, "decode", decode, graph->decode_barriers);
+    print_measure(out, "decode", &r->decode, graph->decode_barriers);
     fputs(", ", out);
-    print_measure(out, "prefill", prefill, graph->prefill_barriers);
+    print_measure(out, "prefill", &r->prefill, graph->prefill_barriers);
+    fputs(", ", out);
+    print_turns(out, b, &r->turns);
     fputs("}\n", out);
 }
 
-static SnlrtStatus print_results(const Bench *b, const Measure *decode, const Measure *prefill,
-                                 SnlrtError *err)
+static void print_text(FILE *out, const Bench *b, const Results *r)
+{
+    fprintf(out, "decode %.2f tokens/s\nprefill %.2f tokens/s\n", median(&r->decode),
+            median(&r->prefill));
+    double decode = decode_rate(b, &r->turns), reader = reader_rate(&r->turns);
+    if (reader <= 0) return;
+    fprintf(out,
+            "memory %.1f GB/s of weights in decode; a plain reader of them, in turns: %.1f GB/s "
+            "(%.0f %%)\n",
+            decode, reader, 100 * decode / reader);
+}
+
+static SnlrtStatus print_results(const Bench *b, const Results *r, SnlrtError *err)
 {
     char *text = NULL;
     size_t nbytes = 0;
     FILE *out = open_memstream(&text, &nbytes);
     if (!out) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
     if (b->program->options.json)
-        print_json(out, b, decode, prefill);
+        print_json(out, b, r);
     else
-        fprintf(out, "decode %.2f tokens/s\nprefill %.2f tokens/s\n", median(decode),
-                median(prefill));
+        print_text(out, b, r);
     SnlrtStatus status = fclose(out) == 0 ? snlrt_program_print(text, nbytes, err)
                                           : snlrt_fail(err, SNLRT_MACHINE, "out of memory");
     free(text);
@@ -180,10 +290,11 @@ static SnlrtStatus run_bench(Bench *b, SnlrtError *err)
     for (int64_t i = 0; i < N_PREFILL; i++)
         b->tokens[i] = (int32_t)((1 + i * 7919) % b->program->model->vocab);
     SNLRT_TRY(warm_up(b, n_decode, err));
-    Measure decode, prefill;
-    SNLRT_TRY(measure(b, decode_once, n_decode, &decode, err));
-    SNLRT_TRY(measure(b, prefill_once, n_prefill, &prefill, err));
-    return print_results(b, &decode, &prefill, err);
+    Results results;
+    SNLRT_TRY(measure(b, decode_once, n_decode, &results.decode, err));
+    SNLRT_TRY(take_turns(b, n_decode, &results.turns, err));
+    SNLRT_TRY(measure(b, prefill_once, n_prefill, &results.prefill, err));
+    return print_results(b, &results, err);
 }
 
 SnlrtStatus snlrt_program_bench(SnlrtProgram *program, SnlrtError *err)

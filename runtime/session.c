@@ -4,7 +4,6 @@
 #include "runtime/chooser.h"
 #include "runtime/clock.h"
 #include "runtime/memory.h"
-#include "runtime/pool.h"
 
 #include <stdlib.h>
 
@@ -266,6 +265,11 @@ int64_t snlrt_session_block(const SnlrtSession *session)
 int64_t snlrt_session_threads(const SnlrtSession *session)
 {
     return session->chooses ? session->chooser.chosen : snlrt_pool_threads(session->pool);
+}
+
+void snlrt_session_share(SnlrtSession *session, SnlrtJob *job, void *user)
+{
+    snlrt_pool_run(session->pool, snlrt_session_threads(session), job, user);
 }
 
 int64_t snlrt_session_max_threads(const SnlrtSession *session)

@@ -7,6 +7,7 @@
 #define SNLRT_SESSION_H
 
 #include "runtime/abi.h"
+#include "runtime/pool.h"
 #include "runtime/status.h"
 
 #include <stdbool.h>
@@ -60,6 +61,8 @@ int64_t snlrt_session_context(const SnlrtSession *session); /* positions there a
 int64_t snlrt_session_block(const SnlrtSession *session);
 int64_t snlrt_session_threads(const SnlrtSession *session);     /* that decode, as of now */
 int64_t snlrt_session_max_threads(const SnlrtSession *session); /* that there are */
+/* Calls job(user, part), parts from 0 to snlrt_session_threads - 1, on the threads that decode. */
+void snlrt_session_share(SnlrtSession *session, SnlrtJob *job, void *user);
 /* Does a trial of the number of threads go on? (runtime/chooser.h) */
 bool snlrt_session_on_trial(const SnlrtSession *session);
 /* Bytes of caches and of workspace. */

@@ -182,6 +182,7 @@ static SnlStatus describe_graphs(SnlCompilation *c)
     SNL_TRY(snl_payload_plan(c->arena, c->model.module, funcs, 2 * n, c->diag, &c->payload));
     for (size_t i = 0; i < n; i++) {
         SnlStepCost cost = snl_step_cost(funcs[2 * i], &c->payload, SNL_MODEL_THREADS);
+        c->graphs[i].decode_bytes = cost.weight_bytes;
         c->graphs[i].decode_waiting = snl_cost_waiting_permille(&cost);
     }
     return SNL_OK;

@@ -83,11 +83,13 @@ class Ours(Compiled):
     def bench(self, threads):
         chosen = [] if threads == "auto" else ["-t", threads]
         found = json.loads(run([self.program, "--bench", "--json", *chosen, *self.program_options]).stdout)
-        decode, prefill = found["decode"], found["prefill"]
+        decode, prefill, memory = found["decode"], found["prefill"], found["memory"]
         cache = found["state_bytes"] / found["context"] * (4 + decode["tokens"] / 2)
         return {"decode": decode["tokens_per_second"], "prefill": prefill["tokens_per_second"],
                 "prefill_tokens": prefill["tokens"], "barriers": decode["barriers_per_call"],
                 "threads": found["threads"], **self.waiting(found["threads"]),
+                "turns": {"decode": memory["decode_gb_per_second"] * 1e9 / memory["weight_bytes_per_token"],
+                          "reader": memory["reader_gb_per_second"]},
                 "bytes": self.shape.weight_bytes(self.kind, self.head) + cache}
 
     def waiting(self, threads):

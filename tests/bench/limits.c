@@ -8,6 +8,8 @@
  * The dots: 16 accumulators in registers; a multiply-add counts as two operations. One number on
  * stdout; "none" where the processor lacks the unit. */
 #define _GNU_SOURCE
+#include "runtime/reader.h"
+
 #include <errno.h>
 #include <immintrin.h>
 #include <pthread.h>
@@ -20,7 +22,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { LINE = 64, STREAMS = 8, MAX_THREADS = 256, MAX_MEASURES = 4096, ACCUMULATORS = 16 };
+enum { LINE = SNLRT_READER_ALIGN, MAX_THREADS = 256, MAX_MEASURES = 4096, ACCUMULATORS = 16 };
 
 typedef uint64_t Work(const char *bytes, int64_t n);
 
@@ -47,45 +49,13 @@ typedef struct Member {
 
 /* ---- work ------------------------------------------------------------------------------------ */
 
-/* Unrolled by hand: an array of accumulators stays in registers only where the compiler unrolls. */
-#define EACH_8(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
 #define EACH_16(step)                                                                              \
-    EACH_8(step) step(8) step(9) step(10) step(11) step(12) step(13) step(14) step(15)
+    step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10)       \
+        step(11) step(12) step(13) step(14) step(15)
 
-#define ZERO_512(s) __m512i sum##s = _mm512_setzero_si512();
-#define READ_512(s) sum##s = _mm512_add_epi64(sum##s, _mm512_load_si512(bytes + s * part + at));
-#define TOTAL_512(s) total = _mm512_add_epi64(total, sum##s);
-
-__attribute__((target("avx512f"))) static uint64_t read_512(const char *bytes, int64_t n)
+static uint64_t read_streams(const char *bytes, int64_t n)
 {
-    int64_t part = n / STREAMS;
-    EACH_8(ZERO_512)
-    for (int64_t at = 0; at < part; at += LINE) {
-        EACH_8(READ_512)
-    }
-    __m512i total = _mm512_setzero_si512();
-    EACH_8(TOTAL_512)
-    return (uint64_t)_mm512_reduce_add_epi64(total);
-}
-
-#define ZERO_128(s) __m128i sum##s = _mm_setzero_si128();
-#define READ_128(s)                                                                                \
-    for (int i = 0; i < LINE; i += 16) {                                                           \
-        const void *p = bytes + s * part + at + i;                                                 \
-        sum##s = _mm_add_epi64(sum##s, _mm_load_si128(p));                                         \
-    }
-#define TOTAL_128(s) total = _mm_add_epi64(total, sum##s);
-
-static uint64_t read_128(const char *bytes, int64_t n)
-{
-    int64_t part = n / STREAMS;
-    EACH_8(ZERO_128)
-    for (int64_t at = 0; at < part; at += LINE) {
-        EACH_8(READ_128)
-    }
-    __m128i total = _mm_setzero_si128();
-    EACH_8(TOTAL_128)
-    return (uint64_t)_mm_cvtsi128_si64(total);
+    return snlrt_read_streams(bytes, n);
 }
 
 /* n rounds of 16 independent operations. */
@@ -219,7 +189,7 @@ static int64_t number(const char *text)
 static int command_read(const char *bytes_text, Team *team, const char *pages)
 {
     int64_t nbytes = number(bytes_text);
-    const int64_t least = (int64_t)team->n_threads * STREAMS * LINE;
+    const int64_t least = (int64_t)team->n_threads * SNLRT_READER_STEP;
     if (nbytes < least) return fail("BYTES", bytes_text, "512 or more for each thread");
     bool huge = !strcmp(pages, "huge");
     if (!huge && strcmp(pages, "4k")) return fail("pages", pages, "4k or huge");
@@ -229,12 +199,12 @@ static int command_read(const char *bytes_text, Team *team, const char *pages)
     madvise(map, room, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     memset(map, 1, room);
     team->bytes = map + (LINE - (uintptr_t)map % LINE) % LINE;
-    team->per_thread = nbytes / team->n_threads / (STREAMS * LINE) * (STREAMS * LINE);
+    team->per_thread = nbytes / team->n_threads / SNLRT_READER_STEP * SNLRT_READER_STEP;
     team->stride = team->per_thread;
     const int64_t enough =
         4 << 20; /* of one measurement, beside which its two barriers are small */
     team->repeats = 1 + enough / team->per_thread;
-    team->work = __builtin_cpu_supports("avx512f") ? read_512 : read_128;
+    team->work = read_streams;
     double seconds = run(team);
     if (seconds <= 0) return fail("threads", "no room for them", "a smaller number");
     printf("%.3f\n", (double)(team->per_thread * team->repeats * team->n_threads) / seconds * 1e-9);

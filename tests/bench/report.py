@@ -43,13 +43,17 @@ def ratios(rounds, name, other, what):
 
 
 def limit_fractions(rounds, name, what):
-    """Of the reader's GB/s (decode) or of the dots' rate (prefill) in the same round."""
+    """Of the reader's GB/s (decode) or of the dots' rate (prefill) in the same round. Our programs bring a reader
+    that takes turns with decode, token by token, and is at the limit of the same moments."""
     out = []
     for r in rounds:
         found = r["found"].get(name, {})
         if what not in found:
             continue
-        if what == "decode":
+        turns = found.get("turns", {"reader": 0})
+        if what == "decode" and turns["reader"]:
+            out.append(found["bytes"] * turns["decode"] / turns["reader"] * 1e-9)
+        elif what == "decode":
             out.append(found["bytes"] * found["decode"] / statistics.mean(r["reader"]) * 1e-9)
         elif r["dots"]:
             tokens = found["prefill_tokens"]

@@ -4,6 +4,7 @@ threads, says clearly what it misses, and is never left half-written."""
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -347,6 +348,19 @@ def memory():
     return note
 
 
+def decode_beside_a_reader():
+    """What a token reads, and turns with a plain reader of it. Without -t the number of threads may change meanwhile."""
+    program, matrices = SCRATCH / "read", 15_187_968 / 32 * 34  # 6 layers, and the embedding that is the head too
+    run([SNLPC, "compile", config_folder("read-model", SHAPE_15M), "-o", program, "--random-weights", "1",
+         "--weights", "q8_0", "--cpu", "native"])
+    memory = json.loads(run([program, "--bench", "--json", "-t", "3"]).stdout)["memory"]
+    check(abs(memory["weight_bytes_per_token"] / matrices - 1) < 0.01, f"{memory}, wanted about {matrices} bytes")
+    check(memory["turns"] >= 8 and memory["reader_gb_per_second"] > 0 < memory["decode_gb_per_second"], f"{memory}")
+    text = run([program, "--bench"]).stdout.decode()
+    check(re.search(r"^memory [\d.]+ GB/s of weights in decode; a plain reader of them, in turns: [\d.]+ GB/s "
+                    r"\(\d+ %\)$", text, re.MULTILINE), text)
+
+
 def huge_pages():
     """A copy in huge pages is the same program; without it nothing is copied."""
     weights = json.loads(run([large(), "--bench", "--json"]).stdout)
@@ -381,4 +395,5 @@ def compile_cost():
 
 
 main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_output,
-      full_disk, interrupted_compile, control_c, context_full, memory, huge_pages, compile_cost])
+      full_disk, interrupted_compile, control_c, context_full, memory, decode_beside_a_reader,
+      huge_pages, compile_cost])

@@ -285,6 +285,8 @@ class Program(unittest.TestCase):
         found = json.loads(self.good("--bench", "--json", "-t", "1", "-c", "50").stdout)
         self.assertEqual((found["decode"]["tokens"], found["prefill"]["tokens"]), (46, 50))
         self.assertEqual(found["decode"]["barriers_per_call"], 2)
+        self.assertEqual((found["memory"]["weight_bytes_per_token"], found["memory"]["reader_gb_per_second"]), (0, 0))
+        self.assertGreaterEqual(found["memory"]["turns"], 8)
 
     def test_about(self):
         text = self.good("--about").stdout.decode()

@@ -1,4 +1,5 @@
 /* Sessions over the hand-written model: blocks, threads, rows, outputs, limits. */
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -114,6 +115,26 @@ static void choice_of_threads_changes_no_row(void **state)
     snlrt_session_destroy(session);
 }
 
+static void count_part(void *user, int64_t part)
+{
+    atomic_fetch_add((_Atomic int *)user + part, 1);
+}
+
+static void jobs_are_shared_by_the_threads_that_decode(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= 6; n++) {
+        SnlrtSessionOptions options = {
+            .model = &snlrt_model, .weights = (const uint8_t *)weights, .n_threads = n};
+        SnlrtSession *session;
+        _Atomic int calls[7] = {0};
+        assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
+        snlrt_session_share(session, count_part, calls);
+        for (int64_t part = 0; part < 7; part++) assert_int_equal(calls[part], part < n);
+        snlrt_session_destroy(session);
+    }
+}
+
 /* With two threads one trial decides: 16 steps (runtime/chooser.h). */
 static void trial_of_threads_ends(void **state)
 {
@@ -127,8 +148,8 @@ static void trial_of_threads_ends(void **state)
     assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
     for (int t = 0; t < 16; t++) {
         assert_true(snlrt_session_on_trial(session));
-        assert_int_equal(
-            snlrt_session_run(session, &token, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL), SNLRT_OK);
+        assert_int_equal(snlrt_session_run(session, &token, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL),
+                         SNLRT_OK);
     }
     assert_false(snlrt_session_on_trial(session));
     snlrt_session_destroy(session);
@@ -286,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_and_team_gives_the_same_rows),
         cmocka_unit_test(choice_of_threads_changes_no_row),
+        cmocka_unit_test(jobs_are_shared_by_the_threads_that_decode),
         cmocka_unit_test(trial_of_threads_ends),
         cmocka_unit_test(last_row_alone_is_the_last_row),
         cmocka_unit_test(reset_begins_again),
