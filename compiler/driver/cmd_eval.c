@@ -4,6 +4,7 @@
 #include "compiler/driver/eval_report.h"
 #include "compiler/driver/eval_residuals.h"
 
+#include "ir/base/file.h"
 #include "runtime/cpus.h"
 #include "runtime/pool.h"
 
@@ -209,8 +210,18 @@ static SnlStatus measure(const Eval *e, const SnlEvalSet *set, const SnlEvalText
     return SNL_OK;
 }
 
+/* A text that is not there is found out before anything is compiled. */
+static SnlStatus check_text(const Eval *e, SnlDiag *diag)
+{
+    SnlFile file;
+    SNL_TRY(snl_file_map(e->compile.arena, e->text, diag, &file));
+    snl_file_unmap(&file);
+    return SNL_OK;
+}
+
 static SnlStatus run(const Eval *e, SnlDiag *diag)
 {
+    SNL_TRY(check_text(e, diag));
     SnlEvalSet set;
     SnlEvalText text = {0};
     int64_t threads = e->threads ? e->threads : snlrt_usable_cores();

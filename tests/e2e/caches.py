@@ -24,7 +24,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from program import (DATA, EXAMPLE, SCRATCH, SNLPC, SOURCE, Failed, check, close, compile_model,  # noqa: E402
-                     levels_here, logits, main, numbers, run)
+                     compiled_once, levels_here, logits, main, numbers, run)
 
 FORMATS = ["f32", "f16", "q8_0"]
 TEXT = (SOURCE / "README.md").read_bytes()
@@ -43,7 +43,7 @@ def compare(found, wanted):
 def caches_shrink_and_say_so():
     bytes_of = {}
     for kv in FORMATS:
-        mode = about(compile_model(EXAMPLE, f"size-{kv}", "--weights", "f32", "--kv", kv))["modes"][0]
+        mode = about(compiled_once(EXAMPLE, "--weights", "f32", "--kv", kv))["modes"][0]
         bytes_of[kv] = mode["state_bytes"]
         note = f"rounds(kv={kv})"
         check((note in mode["exactness"]) == (kv != "f32"), f"{kv}: {mode['exactness']}")
@@ -60,10 +60,10 @@ def narrow_weights_have_narrow_caches():
 
 
 def formats_change_little():
-    wanted = numbers(logits(compile_model(EXAMPLE, "exact", "--weights", "f32", "--kv", "f32"), IDS))
+    wanted = numbers(logits(compiled_once(EXAMPLE, "--weights", "f32", "--kv", "f32"), IDS))
     notes = []
     for kv, limit in (("f16", 1e-7), ("q8_0", 1e-4)):
-        program = compile_model(EXAMPLE, f"near-{kv}", "--weights", "f32", "--kv", kv)
+        program = compiled_once(EXAMPLE, "--weights", "f32", "--kv", kv)
         error = compare(numbers(logits(program, IDS)), wanted)
         check(error < limit, f"{kv}: error {error:.2g} of the square, limit {limit}")
         notes.append(f"{kv} {error:.1g}")
@@ -84,9 +84,8 @@ def expect_alike(what, kv, found, wanted, wide):
 
 
 def splits_and_threads_do_not_show(model, kv, options):
-    words = ["--weights", "f32", *options]
-    program = compile_model(model, f"splits-{kv}", "--kv", kv, *words)
-    wide = numbers(logits(compile_model(model, "splits-wide", "--kv", "f32", *words), IDS[:100]))
+    program = compiled_once(model, "--weights", "f32", "--kv", kv, *options)
+    wide = numbers(logits(compiled_once(model, "--weights", "f32", "--kv", "f32", *options), IDS[:100]))
     raw = logits(program, IDS[:100], "-t", "1")
     wanted = numbers(raw)
     check(raw == logits(program, IDS[:100], "-t", "2"), f"{kv}: 2 threads give other bytes")
@@ -102,9 +101,9 @@ def splits_and_threads_do_not_show(model, kv, options):
 def another_rounding_shows():
     """Limits that other caches pass would be too wide: f16 for f32, q8_0 for f16, and q8_0 for q8_0 whose
     first token is another."""
-    found = {kv: numbers(logits(compile_model(EXAMPLE, f"other-{kv}", "--weights", "f32", "--kv", kv), IDS[:100]))
-             for kv in FORMATS}
-    program = SCRATCH / "other-q8_0"
+    programs = {kv: compiled_once(EXAMPLE, "--weights", "f32", "--kv", kv) for kv in FORMATS}
+    found = {kv: numbers(logits(program, IDS[:100])) for kv, program in programs.items()}
+    program = programs["q8_0"]
     other = numbers(logits(program, [IDS[0] ^ 1, *IDS[1:100]]))
     for kv, wrong in (("f32", found["f16"]), ("f16", found["f32"]), ("f16", found["q8_0"]), ("q8_0", found["f16"]),
                       ("q8_0", other)):
@@ -184,11 +183,11 @@ def parts_do_not_show(model, kv, window):
     passes = f"newton{{plan=\"{window}\"}},lower-newton,{passes}" if window else passes
     parts = "attention-parts{context=1 part=16 kv_heads=64}"
 
-    def program(name, kv, parts):
+    def program(kv, parts):
         text = passes.replace("dce,shapes", f"caches{{kv={kv}}},dce,shapes").replace("attention-parts", parts)
-        return compile_model(model, name, "--pipeline", text, "--context", "64"), text
+        return compiled_once(model, "--pipeline", text, "--context", "64"), text
 
-    split, text = program(f"parts-{kv}", kv, parts)
+    split, text = program(kv, parts)
     emitted = run([SNLPC, "compile", model, "--emit", "ir", "--pipeline", text]).stdout.decode()
     members = re.search(r"= attention_parts .*\[@\S+, @", emitted) is not None
     check(members == bool(window), f"parts of members: {members}")
@@ -196,8 +195,8 @@ def parts_do_not_show(model, kv, window):
     raw = logits(split, ids, "--block", "1", "-t", "1")
     for threads in "2", "3", "4", "5":
         check(raw == logits(split, ids, "--block", "1", "-t", threads), f"{threads} threads give other bytes")
-    wide = numbers(logits(program("wide", "f32", parts)[0], ids, "--block", "1"))
-    whole = program(f"whole-{kv}", kv, "attention-parts{kv_heads=0}")[0]
+    wide = numbers(logits(program("f32", parts)[0], ids, "--block", "1"))
+    whole = program(kv, "attention-parts{kv_heads=0}")[0]
     worst = 0.0
     for what, found in (("blocks of 16", logits(split, ids, "--block", "16")),
                         ("without parts", logits(whole, ids, "--block", "1"))):

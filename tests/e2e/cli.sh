@@ -116,13 +116,15 @@ if [ -w /dev/full ]; then
         grep -q "stdout: cannot write" "$dir/err" || fail "a full disk is not told: $words"
     done
 fi
+# One level of code is enough where linking is what fails.
+native="--cpu native"
 expect 4 "TMPDIR" env TMPDIR="$dir/no-folder" "$snlpc" compile "$model" -o o/p
-expect 4 "(Debian package lld-19)" env SNLPC_LLD="$dir/no-linker" "$snlpc" compile "$model" -o o/p
+expect 4 "(Debian package lld-19)" env SNLPC_LLD="$dir/no-linker" "$snlpc" compile "$model" $native -o o/p
 printf '#!/bin/sh\necho duplicate symbol >&2\nexit 1\n' >linker && chmod +x linker
 expect 4 "failed with exit status 1: duplicate symbol" env SNLPC_LLD="$dir/linker" \
-    "$snlpc" compile "$model" -o o/p
+    "$snlpc" compile "$model" $native -o o/p
 mkdir tmp
-(ulimit -f 2000 && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" -o o/p) \
+(ulimit -f 2000 && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" $native -o o/p) \
     >out 2>err
 [ $? = 4 ] || fail "a file that may not grow is not exit code 4"
 [ -z "$(ls -A tmp)" ] || fail "temporary files stay behind: $(ls -A tmp)"
@@ -131,7 +133,7 @@ expect_empty "a failed compile"
 # A stopped compile removes what it has begun. (Started as a job of its own: background jobs of a
 # script ignore SIGINT, so SIGTERM.)
 printf '#!/bin/sh\nkill -TERM $PPID\nsleep 1\nexit 1\n' >linker
-TMPDIR="$dir/tmp" SNLPC_LLD="$dir/linker" "$snlpc" compile "$model" -o o/p >out 2>err
+TMPDIR="$dir/tmp" SNLPC_LLD="$dir/linker" "$snlpc" compile "$model" $native -o o/p >out 2>err
 [ $? = 143 ] || fail "a terminated compile does not end by the signal"
 [ -z "$(ls -A tmp)" ] || fail "a terminated compile leaves $(ls -A tmp)"
 expect_empty "a terminated compile"
@@ -139,7 +141,7 @@ expect_empty "a terminated compile"
 # An internal error leaves a reproducer that parses.
 printf '#!/bin/sh\nkill -ABRT $PPID\nsleep 1\nexit 1\n' >linker
 expect 3 "please report it with the file snlpc-reproducer-" env TMPDIR="$dir/tmp" \
-    SNLPC_LLD="$dir/linker" "$snlpc" compile "$model" -o o/p
+    SNLPC_LLD="$dir/linker" "$snlpc" compile "$model" $native -o o/p
 expect 0 "module @" "$snlpc" opt snlpc-reproducer-*.snl
 grep -q -- "-o o/p" snlpc-reproducer-*.snl || fail "the reproducer lacks the command line"
 [ -z "$(ls -A tmp)" ] || fail "an aborted compile leaves $(ls -A tmp)"
@@ -163,7 +165,7 @@ expect 1 "no function '@nope'" "$snlpc" opt seq.snl --emit dot --func nope
 expect 0 "stage = 0" "$snlpc" compile "$model" --emit ir
 expect 0 "define" "$snlpc" compile "$model" --emit llvm
 expect 0 ".text" "$snlpc" compile "$model" --emit asm
-expect 0 "" "$snlpc" compile "$model" --emit obj -o o/code.o
+expect 0 "" "$snlpc" compile "$model" $native --emit obj -o o/code.o
 file o/code.o | grep -q relocatable || fail "--emit obj gives no object: $(file o/code.o)"
 expect 0 "" "$snlpc" compile "$model" --emit ir --dump-dir dumps -o o/all.snl
 [ "$(ls dumps | wc -l)" -ge 8 ] || fail "--dump-dir wrote $(ls dumps | wc -l) files"

@@ -37,10 +37,10 @@ def perplexity_is_the_programs_own():
     plans = ["n12 K1", "n8 4xF2 K2", "n4 K2 prefill=seq kv=corrected"]
     text = SCRATCH / "own.txt"
     text.write_bytes(TEXT.read_bytes()[:950])
+    words = [word for plan in plans for word in ("--plan", plan)]
+    program = compile_model(EXAMPLE, "ppl", "--context", "100", "--plan", "seq", *words)
     for extra, run_extra in (((), ()), (("--ppl-skip-half",), ("--ppl-skip-half",))):
         found = evaluate("--no-time", "--greedy", "0", "--context", "100", *extra, plans=plans, text=text)
-        words = [word for plan in plans for word in ("--plan", plan)]
-        program = compile_model(EXAMPLE, "ppl", "--cpu", "native", "--context", "100", "--plan", "seq", *words)
         check(len(found["plans"]) == 4, "wanted seq and three plans")
         for plan in found["plans"]:
             done = run([program, "--ppl", text, "--json", "-t", "1", "--mode", plan["name"], *run_extra])
@@ -174,12 +174,20 @@ def help_is_there():
     check(done.stderr == b"", "help on stderr")
 
 
+def a_missing_text_is_told_first():
+    """Before the model is looked at, which could take minutes."""
+    fails(4, "/nowhere/text: error[E0601]: cannot open: No such file", text="/nowhere/text", model=SCRATCH / "no-model")
+    fails(4, "found a directory, wanted a file", text=SCRATCH, model=SCRATCH / "no-model")
+
+
 def nothing_stays_behind():
     folder = SCRATCH / "temporary"
     folder.mkdir()
     env = dict(os.environ, TMPDIR=str(folder))
     run([SNLPC, "eval", EXAMPLE, "--text", TEXT, "--tokens", "50", "--no-time"], env=env)
-    run([SNLPC, "eval", EXAMPLE, "--text", SCRATCH / "none", "--tokens", "50"], code=4, env=env)
+    short = SCRATCH / "one-letter"
+    short.write_text("x")
+    run([SNLPC, "eval", EXAMPLE, "--text", short, "--no-time"], code=1, env=env)
     check(not list(folder.iterdir()), f"left {list(folder.iterdir())}")
 
 
@@ -204,5 +212,5 @@ def a_terminal_sees_progress():
 
 if __name__ == "__main__":
     main([perplexity_is_the_programs_own, exact_plans_lose_nothing, formats_are_rows, times_and_table,
-          residuals_obey_the_exactness_law, bad_input_is_refused, help_is_there, nothing_stays_behind,
-          a_terminal_sees_progress])
+          residuals_obey_the_exactness_law, bad_input_is_refused, help_is_there, a_missing_text_is_told_first,
+          nothing_stays_behind, a_terminal_sees_progress])

@@ -132,7 +132,7 @@ def code_of_a_graph_is_small():
 
 def the_summary_says_what_it_costs():
     path = SCRATCH / "summary"
-    text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--plan", "n12  K2"]).stderr.decode()
+    text = run([SNLPC, "compile", EXAMPLE, "-o", path, "--cpu", "native", "--plan", "n12  K2"]).stderr.decode()
     for part in ("mode snlp: plan n12 K2 h0", "approximate(newton n=12 K=2)", "6 one after the other",
                  "(sequential: 16)", "27 layer evaluations per token (1.69 x sequential)", "caches   ",
                  "27 of 64.0 KiB", "barriers ", "per decoded token (sequential: ", "imbalance", "of a token's modelled time",

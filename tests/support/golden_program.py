@@ -4,8 +4,8 @@ Logits of every position (blocks of 1, of numbers that do not divide T, the comp
 two; every level of code that the machine runs), the chain's states, and the greedy generations token for
 token.
 """
-from program import (LOGITS_LIMIT, STATES_LIMIT, SCRATCH, Golden, check, close, compile_model, generate,
-                     levels_here, logits, numbers, read_tensors)
+from program import (LOGITS_LIMIT, STATES_LIMIT, SCRATCH, Golden, check, close, compile_model, compiled_once,
+                     generate, levels_here, logits, numbers, read_tensors)
 
 
 def wanted_state(golden, name):
@@ -74,7 +74,7 @@ def check_folder(folder, levels=False, n_blocks=len(BLOCKS)):
     """`levels`: the code of each level too. `n_blocks`: how many ways to divide the prompt."""
     golden = Golden(folder)
     seq = golden.cases["seq"]
-    program = compile_model(golden.model, golden.name, "--keep-states")
+    program = compiled_once(golden.model, "--keep-states")
     worst = check_seq(golden, program, seq, BLOCKS[:n_blocks])
     note = f"logits within {worst:.1e}"
     if any(name.startswith("h.") for name in golden.expected):
@@ -86,7 +86,7 @@ def check_folder(folder, levels=False, n_blocks=len(BLOCKS)):
     generations = [case for key, case in golden.cases.items() if key.startswith("ar_seq")]
     if generations:
         # As users compile it: only the wanted rows of the prompt's last block are computed to the end.
-        program = compile_model(golden.model, golden.name)
+        program = compiled_once(golden.model)
         check_seq(golden, program, seq, BLOCKS[2:3])
     for case in generations:
         check_generation(golden, program, case)

@@ -79,6 +79,18 @@ def compile_model(model, name, *options, code=0, levels=False):
     return path
 
 
+_compiled = {}
+
+
+def compiled_once(model, *options):
+    """The path of a program that functions of a test share: compiled when it is first asked for. They read
+    and run it, and leave it where it is."""
+    key = (str(model), *map(str, options))
+    if key not in _compiled:
+        _compiled[key] = compile_model(model, f"shared-{len(_compiled)}", *options)
+    return _compiled[key]
+
+
 def ids_text(ids):
     return " ".join(map(str, ids))
 
