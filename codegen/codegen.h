@@ -50,7 +50,6 @@ typedef struct SnlProgramSpec {
     size_t n_graphs;
     const SnlOutputSpec *outputs;
     size_t n_outputs;
-    int64_t swept_bytes; /* of the payload (codegen/pack.h) */
     uint64_t payload_id;
 } SnlProgramSpec;
 

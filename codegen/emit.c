@@ -54,6 +54,7 @@ enum {
 #define SNLRT_FIELD(type, name, kind) +1
     N_GRAPH_FIELDS = 0 SNLRT_GRAPH_FIELDS(SNLRT_FIELD),
     N_OUTPUT_FIELDS = 0 SNLRT_OUTPUT_FIELDS(SNLRT_FIELD),
+    N_TABLE_FIELDS = 0 SNLRT_TABLE_FIELDS(SNLRT_FIELD),
     N_LEVEL_FIELDS = 0 SNLRT_LEVEL_FIELDS(SNLRT_FIELD),
     N_MODEL_FIELDS = 0 SNLRT_MODEL_FIELDS(SNLRT_FIELD)
 #undef SNLRT_FIELD
@@ -117,6 +118,24 @@ static LLVMValueRef emit_outputs(SnlGen *g, const SnlProgramSpec *spec)
     return snl_constant_array(g, type, at, spec->n_outputs, "outputs");
 }
 
+static LLVMValueRef emit_tables(SnlGen *g, const SnlPayload *payload, size_t *out_n)
+{
+    LLVMValueRef *at = SNL_NEW_ARRAY(g->arena, LLVMValueRef, payload->n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < payload->n; i++) {
+        const SnlPackedWeight *w = &payload->at[i];
+        if (w->layout != SNL_LAYOUT_ROWS) continue;
+        Fields f = {.g = g};
+        field_i(&f, w->offset);
+        field_i(&f, snl_weight_rows(w->weight));
+        field_i(&f, snl_row_bytes(w->weight->type->dtype, snl_weight_cols(w->weight)));
+        SNL_ASSERT(f.n == N_TABLE_FIELDS);
+        at[n++] = struct_of(&f);
+    }
+    *out_n = n;
+    return snl_constant_array(g, n ? LLVMTypeOf(at[0]) : NULL, at, n, "tables");
+}
+
 static char *target_text(SnlGen *g, bool levels)
 {
     char *triple = LLVMGetTargetMachineTriple(g->machine);
@@ -149,10 +168,13 @@ static LLVMValueRef level_of(SnlGen *g, const char *name, const char *needs, LLV
 }
 
 /* `levels`: structs of the ABI, lowest first; the lowest one's graphs are the model's. */
-static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
-                       LLVMValueRef *levels, size_t n_levels, int64_t state_bytes)
+static void emit_model(SnlGen *g, const SnlPayload *payload, const SnlProgramSpec *spec,
+                       const char *needs, LLVMValueRef *levels, size_t n_levels,
+                       int64_t state_bytes)
 {
     enum { GRAPHS = 2 }; /* field of SnlrtLevel */
+    size_t n_tables;
+    LLVMValueRef tables = emit_tables(g, payload, &n_tables);
     LLVMValueRef *eos = SNL_NEW_ARRAY(g->arena, LLVMValueRef, spec->n_eos + 1);
     for (size_t i = 0; i < spec->n_eos; i++) eos[i] = snl_i64(g, spec->eos[i]);
     Fields f = {.g = g};
@@ -174,7 +196,9 @@ static void emit_model(SnlGen *g, const SnlProgramSpec *spec, const char *needs,
     field_p(&f, LLVMGetOperand(levels[0], GRAPHS));
     field_i(&f, (int64_t)spec->n_outputs);
     field_p(&f, emit_outputs(g, spec));
-    field_i(&f, spec->swept_bytes);
+    field_i(&f, payload->swept_nbytes);
+    field_i(&f, (int64_t)n_tables);
+    field_p(&f, tables);
     field_i(&f, (int64_t)spec->payload_id);
     field_i(&f, (int64_t)n_levels);
     field_p(&f, snl_constant_array(g, LLVMTypeOf(levels[0]), levels, n_levels, "levels"));
@@ -224,9 +248,9 @@ SnlStatus snl_emit_level(const SnlModule *m, const SnlPayload *payload, const Sn
     return status;
 }
 
-SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlProgramSpec *spec,
-                                const SnlTargetOptions *target, const SnlLevel *levels, size_t n,
-                                const char *path, SnlDiag *diag)
+SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlPayload *payload,
+                                const SnlProgramSpec *spec, const SnlTargetOptions *target,
+                                const SnlLevel *levels, size_t n, const char *path, SnlDiag *diag)
 {
     SnlArena *arena = snl_arena_create();
     SnlGen g;
@@ -240,7 +264,8 @@ SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlProgramSpec *spec,
             LLVMSetVisibility(graphs, LLVMHiddenVisibility);
             at[i] = level_of(&g, levels[i].name, levels[i].needs, graphs);
         }
-        emit_model(&g, spec, levels[0].needs, at, n, plan_states(m, arena, &state_offset));
+        int64_t state_bytes = plan_states(m, arena, &state_offset);
+        emit_model(&g, payload, spec, levels[0].needs, at, n, state_bytes);
         status = snl_gen_write(&g, target, SNL_EMIT_OBJ, path);
     }
     snl_gen_destroy(&g);
@@ -260,7 +285,7 @@ static SnlStatus emit_one_cpu(const SnlModule *m, const SnlPayload *payload,
         LLVMValueRef graphs = emit_graphs(&g, m, payload, spec, &state_bytes);
         const char *needs = snl_gen_required_features(&g);
         LLVMValueRef level = level_of(&g, target->cpu ? target->cpu : "default", needs, graphs);
-        emit_model(&g, spec, needs, &level, 1, state_bytes);
+        emit_model(&g, payload, spec, needs, &level, 1, state_bytes);
         status = snl_gen_write(&g, target, kind, path);
     }
     snl_gen_destroy(&g);

@@ -116,7 +116,8 @@ SnlStatus snl_emit_levels(const SnlModule *m, const SnlPayload *payload, const S
     }
     for (size_t i = 0; i < n; i++) start(&jobs[i]);
     objects[n] = snl_arena_printf(arena, "%s.model", path);
-    SnlStatus status = snl_emit_levels_model(m, spec, &jobs[0].target, levels, n, objects[n], diag);
+    SnlStatus status =
+        snl_emit_levels_model(m, payload, spec, &jobs[0].target, levels, n, objects[n], diag);
     for (size_t i = 0; i < n; i++) {
         SnlStatus one = finish(&jobs[i], diag);
         if (status == SNL_OK) status = one;

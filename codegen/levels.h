@@ -30,8 +30,8 @@ SnlStatus snl_emit_levels(const SnlModule *m, const SnlPayload *payload, const S
 SnlStatus snl_emit_level(const SnlModule *m, const SnlPayload *payload, const SnlProgramSpec *spec,
                          const SnlTargetOptions *target, const char *level, const char *path,
                          SnlDiag *diag);
-SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlProgramSpec *spec,
-                                const SnlTargetOptions *target, const SnlLevel *levels, size_t n,
-                                const char *path, SnlDiag *diag);
+SnlStatus snl_emit_levels_model(const SnlModule *m, const SnlPayload *payload,
+                                const SnlProgramSpec *spec, const SnlTargetOptions *target,
+                                const SnlLevel *levels, size_t n, const char *path, SnlDiag *diag);
 
 #endif

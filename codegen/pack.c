@@ -32,6 +32,11 @@ int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols)
     return (cols + g - 1) / g * LINE_BYTES;
 }
 
+int64_t snl_row_bytes(SnlDtype dtype, int64_t cols)
+{
+    return snl_panel_bytes(dtype, cols) / SNL_PANEL_ROWS;
+}
+
 /* Cannot overflow: a type has at most SNL_MAX_ELEMS elements, padding at most 32 times as many
  * bytes as that. */
 static int64_t packed_bytes(const SnlWeight *w, SnlLayout layout)
@@ -39,8 +44,8 @@ static int64_t packed_bytes(const SnlWeight *w, SnlLayout layout)
     if (layout == SNL_LAYOUT_PLAIN)
         return round_up(snl_weight_rows(w) * snl_weight_cols(w) * 4, SNL_PACK_ALIGN);
     int64_t rows = snl_layout_rows(layout), panels = (snl_weight_rows(w) + rows - 1) / rows;
-    int64_t panel = snl_panel_bytes(w->type->dtype, snl_weight_cols(w)) / SNL_PANEL_ROWS * rows;
-    return round_up(panels * panel, SNL_PACK_ALIGN);
+    return round_up(panels * rows * snl_row_bytes(w->type->dtype, snl_weight_cols(w)),
+                    SNL_PACK_ALIGN);
 }
 
 static SnlStatus check_format(Planner *p, const SnlWeight *w, SnlLayout layout, SnlLoc use)

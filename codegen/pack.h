@@ -68,6 +68,8 @@ static inline int64_t snl_block_pair_bytes(SnlDtype dtype)
 }
 /* Bytes of a panel of 16 rows of `cols` inputs. */
 int64_t snl_panel_bytes(SnlDtype dtype, int64_t cols);
+/* Bytes of one row of `cols` inputs in ROWS. */
+int64_t snl_row_bytes(SnlDtype dtype, int64_t cols);
 /* Rows that lie interleaved in a layout of matrices. */
 static inline int snl_layout_rows(SnlLayout layout)
 {

@@ -11,11 +11,12 @@
 #include <xxhash.h>
 
 _Static_assert(sizeof(SnlrtFooter) == 64, "the footer is eight 8-byte fields");
-_Static_assert(SNLRT_PAYLOAD_ALIGN % SNL_PACK_ALIGN == 0,
+_Static_assert(SNLRT_PAYLOAD_ALIGN % SNL_PACK_ALIGN == 0 &&
+                   SNLRT_HUGE_ALIGN % SNLRT_PAYLOAD_ALIGN == 0,
                "weights keep their alignment in the file");
 
-/* Gathers what is written into blocks of a huge page. The payload starts at a multiple of such a
- * block, so a kernel that keeps the pages of files in the sizes they were written in (Linux since
+/* Gathers what is written into blocks of a huge page. A large payload starts at a multiple of such
+ * a block, so a kernel that keeps the pages of files in the sizes they were written in (Linux since
  * 6.16 on ext4, earlier on others) has the weights in huge pages, and programs map them so. */
 typedef struct Stream {
     FILE *file;
@@ -24,7 +25,7 @@ typedef struct Stream {
     uint8_t *block;
 } Stream;
 
-enum { BLOCK_NBYTES = SNLRT_PAYLOAD_ALIGN };
+enum { BLOCK_NBYTES = SNLRT_HUGE_ALIGN };
 
 static SnlStatus write_failed(Stream *s)
 {
@@ -158,8 +159,9 @@ SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *d
     if (end < 0)
         return snl_error_at(diag, SNL_E_MACHINE, NULL, "the output is not a plain file: %s",
                             strerror(errno));
-    uint64_t offset =
-        ((uint64_t)end + SNLRT_PAYLOAD_ALIGN - 1) / SNLRT_PAYLOAD_ALIGN * SNLRT_PAYLOAD_ALIGN;
+    uint64_t align =
+        trailer->payload->nbytes < SNLRT_HUGE_WEIGHTS ? SNLRT_PAYLOAD_ALIGN : SNLRT_HUGE_ALIGN;
+    uint64_t offset = ((uint64_t)end + align - 1) / align * align;
     SnlArena *arena = snl_arena_create();
     Stream s = {stream, diag, 0, snl_arena_alloc(arena, BLOCK_NBYTES)};
     SnlWritten *written = trailer->written;

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define SNLRT_ABI_VERSION 3
+#define SNLRT_ABI_VERSION 4
 
 /* One parameter or result of a generated function. */
 typedef union SnlrtArg {
@@ -111,6 +111,18 @@ typedef struct SnlrtLevel {
 #undef SNLRT_FIELD
 } SnlrtLevel;
 
+/* A table of which a token reads the row of its id. */
+#define SNLRT_TABLE_FIELDS(F)                                                                      \
+    F(int64_t, offset, i)     /* of row 0, in the weights */                                       \
+    F(int64_t, rows, i)                                                                            \
+    F(int64_t, row_bytes, i)  /* they lie one behind the other */
+
+typedef struct SnlrtTable {
+#define SNLRT_FIELD(type, name, kind) type name;
+    SNLRT_TABLE_FIELDS(SNLRT_FIELD)
+#undef SNLRT_FIELD
+} SnlrtTable;
+
 /* The one constant `snlrt_model` that codegen emits. Function of every graph:
  * (tokens i32[T], pos index) -> (logits f32[T, vocab] (tail rows), outputs...). */
 #define SNLRT_MODEL_FIELDS(F)                                                                      \
@@ -134,6 +146,8 @@ typedef struct SnlrtLevel {
     F(const SnlrtOutput *, outputs, p)                                                             \
     F(int64_t, swept_bytes, i)        /* first bytes of the weights: what every token reads; the   \
                                          rest are tables of which it reads rows */                 \
+    F(int64_t, n_tables, i)                                                                        \
+    F(const SnlrtTable *, tables, p)                                                               \
     F(int64_t, payload_id, i)         /* must equal the footer's */                                \
     F(int64_t, n_levels, i)           /* 0: graphs are all there is */                             \
     F(const SnlrtLevel *, levels, p)  /* lowest first; levels[0].graphs == graphs */
@@ -146,13 +160,17 @@ typedef struct SnlrtModel {
 
 /* ---- the trailer: payload + footer at the end of the program (or in the external weight file) ---
  *
- *   program bytes | padding to 2 MiB | weights | tokenizer blob | manifest (JSON text) | footer
+ *   program bytes | padding | weights | tokenizer blob | manifest (JSON text) | footer
  *
+ * The payload begins at a multiple of 64 KiB, which every system's pages divide; with weights of
+ * SNLRT_HUGE_WEIGHTS and more at one of a huge page, so that the kernel can map it in such pages.
  * Offsets are from the start of the payload (= payload_offset of the file). The footer is the last
  * sizeof(SnlrtFooter) bytes of the file, little-endian. The manifest lists each packed weight with
  * offset, bytes and XXH3-64 hash; payload_id identifies program and payload as a pair. */
 #define SNLRT_FOOTER_MAGIC 0x31304c50434c4e53 /* "SNLCPL01" */
-#define SNLRT_PAYLOAD_ALIGN (2 * 1024 * 1024)
+#define SNLRT_PAYLOAD_ALIGN (64 * 1024)
+#define SNLRT_HUGE_ALIGN (2 * 1024 * 1024)
+#define SNLRT_HUGE_WEIGHTS (4 * 1024 * 1024)
 
 typedef struct SnlrtFooter {
     uint64_t payload_offset; /* in the file, multiple of SNLRT_PAYLOAD_ALIGN */

@@ -20,6 +20,17 @@ static SnlrtStatus bad_footer(SnlrtError *err, const char *path, const char *wha
                       what);
 }
 
+static bool tables_fit(const SnlrtModel *model, uint64_t weights_nbytes)
+{
+    for (int64_t i = 0; i < model->n_tables; i++) {
+        const SnlrtTable *t = &model->tables[i];
+        uint64_t nbytes = (uint64_t)t->rows * (uint64_t)t->row_bytes;
+        if ((uint64_t)t->offset > weights_nbytes || nbytes > weights_nbytes - (uint64_t)t->offset)
+            return false;
+    }
+    return true;
+}
+
 /* Every place of the footer lies inside the file, in order, and they fill it to its end. */
 static SnlrtStatus check_footer(const SnlrtModel *model, const SnlrtFooter *f, uint64_t file_nbytes,
                                 const char *path, SnlrtError *err)
@@ -36,7 +47,7 @@ static SnlrtStatus check_footer(const SnlrtModel *model, const SnlrtFooter *f, u
     if (f->tokenizer_offset < f->weights_bytes ||
         f->manifest_offset < f->tokenizer_offset + f->tokenizer_bytes)
         return bad_footer(err, path, "two parts overlap");
-    if ((uint64_t)model->swept_bytes > f->weights_bytes)
+    if ((uint64_t)model->swept_bytes > f->weights_bytes || !tables_fit(model, f->weights_bytes))
         return bad_footer(err, path, "fewer than a token reads");
     if (f->payload_id != (uint64_t)model->payload_id)
         return snlrt_fail(err, SNLRT_INPUT,
@@ -62,7 +73,7 @@ static SnlrtStatus read_footer(int fd, uint64_t file_nbytes, const char *path, S
     return SNLRT_OK;
 }
 
-enum { HUGE_NBYTES = 2 << 20, COPY_NBYTES = 16 << 20 };
+enum { HUGE_NBYTES = SNLRT_HUGE_ALIGN, COPY_NBYTES = 16 << 20 };
 
 /* Address room for n bytes from a multiple of HUGE_NBYTES on; NULL: none. */
 static char *reserve_aligned(size_t n)
@@ -86,7 +97,8 @@ static size_t whole_pages(size_t nbytes)
  *
  * Huge pages for what every token reads: a kernel that keeps files in such pages then maps them as
  * they are, the place in the file and the address both being multiples of their size. Behind it lie
- * tables, of which a token reads rows here and there: in small pages, and nothing read ahead. */
+ * tables, of which a token reads rows here and there: in small pages, and nothing read ahead
+ * (runtime/rows.h asks for the rows that are needed). */
 static void advise_pages(char *map, size_t swept, size_t weights)
 {
     size_t tables = whole_pages(swept), rest = whole_pages(weights);
@@ -248,11 +260,16 @@ SnlrtStatus snlrt_model_check(const SnlrtModel *model, SnlrtError *err)
                           (long long)model->abi_version, SNLRT_ABI_VERSION);
     bool sane = model->vocab > 0 && model->vocab <= INT32_MAX && model->context > 0 &&
                 model->n_graphs > 0 && model->state_bytes >= 0 && model->swept_bytes >= 0 &&
-                model->n_outputs >= 0;
+                model->n_outputs >= 0 && model->n_tables >= 0;
     for (int64_t i = 0; sane && i < model->n_graphs; i++) {
         const SnlrtGraph *g = &model->graphs[i];
         sane = g->decode && g->prefill && g->prefill_block > 0 && g->shared_bytes >= 0 &&
                g->private_bytes >= 0 && g->shared_bytes % 64 == 0 && g->private_bytes % 64 == 0;
+    }
+    for (int64_t i = 0; sane && i < model->n_tables; i++) {
+        const SnlrtTable *t = &model->tables[i];
+        sane = t->offset >= 0 && t->rows >= 0 && t->row_bytes > 0 &&
+               t->rows <= (INT64_MAX - t->offset) / t->row_bytes;
     }
     if (!sane)
         return snlrt_fail(err, SNLRT_INTERNAL, "the model's table in the program is damaged");

@@ -4,6 +4,7 @@
 #include "runtime/chooser.h"
 #include "runtime/clock.h"
 #include "runtime/memory.h"
+#include "runtime/rows.h"
 
 #include <stdlib.h>
 
@@ -165,6 +166,27 @@ static void run_chosen(SnlrtSession *s, Call *call)
     snlrt_chooser_note(&s->chooser, listens ? snlrt_seconds() - begin : 0);
 }
 
+typedef struct Rows {
+    const SnlrtSession *session;
+    const int32_t *tokens;
+    int64_t n, n_parts;
+} Rows;
+
+static void ask_for_part(void *user, int64_t part)
+{
+    const Rows *r = user;
+    const SnlrtSession *s = r->session;
+    snlrt_rows_ask(s->model, s->ctx.weights, r->tokens, r->n, part, r->n_parts);
+}
+
+/* From a file that is not in memory the rows of all tokens come together. */
+static void fetch_rows(SnlrtSession *s, const int32_t *tokens, int64_t n)
+{
+    if (!snlrt_rows_missing(s->model, s->ctx.weights, tokens, n)) return;
+    Rows rows = {s, tokens, n, snlrt_pool_threads(s->pool)};
+    snlrt_pool_run(s->pool, rows.n_parts, ask_for_part, &rows);
+}
+
 /* One token alone is the decode step's, unless prompts have a function of their own and this is
  * one. */
 static SnlrtStep *step_for(const SnlrtGraph *graph, int64_t n, unsigned flags)
@@ -177,6 +199,7 @@ static SnlrtStep *step_for(const SnlrtGraph *graph, int64_t n, unsigned flags)
 static void run_block(SnlrtSession *s, const int32_t *tokens, int64_t n, int64_t tail_row,
                       unsigned flags)
 {
+    fetch_rows(s, tokens, n);
     s->ctx.args[PARAM_TOKENS].ptr = (void *)(uintptr_t)tokens; /* steps only read them */
     s->ctx.args[PARAM_POS].index = s->pos;
     s->ctx.n_tokens = n;

@@ -210,7 +210,6 @@ SnlStatus snl_compilation_describe(SnlCompilation *c)
                          .n_graphs = c->modes.list.n,
                          .outputs = c->outputs,
                          .n_outputs = c->n_outputs};
-    c->spec.swept_bytes = c->payload.swept_nbytes;
     c->spec.payload_id = snl_trailer_id(&c->payload, c->tokenizer, c->tokenizer_nbytes);
     return SNL_OK;
 }

@@ -249,10 +249,10 @@ static void weights_are_written_in_huge_pages(void **state)
     assert_in_range(n_writes, 4, 8); /* padding, and the blocks of 5 MiB */
     size_t n_blocks = 0;
     for (size_t i = 0; i < n_writes; i++) {
-        if (writes[i].at < SNLRT_PAYLOAD_ALIGN) continue;
+        if (writes[i].at < SNLRT_HUGE_ALIGN) continue;
         n_blocks++;
-        assert_int_equal(writes[i].at % SNLRT_PAYLOAD_ALIGN, 0);
-        if (i + 1 < n_writes) assert_int_equal(writes[i].nbytes, SNLRT_PAYLOAD_ALIGN);
+        assert_int_equal(writes[i].at % SNLRT_HUGE_ALIGN, 0);
+        if (i + 1 < n_writes) assert_int_equal(writes[i].nbytes, SNLRT_HUGE_ALIGN);
     }
     assert_int_equal(n_blocks, 3);
     most_taken = 100000;

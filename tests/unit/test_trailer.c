@@ -144,7 +144,7 @@ static void tables_are_read_here_and_there(void **state)
     assert_int_equal(snlrt_payload_open(&half_tables, file.path, &payload, NULL), SNLRT_OK);
     unlink(file.path);
     const uint8_t *swept = payload.weights + SWEPT - 1, *tables = payload.weights + (4 << 20);
-    assert_int_equal((uintptr_t)payload.weights % SNLRT_PAYLOAD_ALIGN, 0);
+    assert_int_equal((uintptr_t)payload.weights % SNLRT_HUGE_ALIGN, 0);
     assert_false(is_advised(swept, " rr"));
     assert_true(is_advised(tables, " rr"));
     assert_false(is_advised(payload.footer.manifest_bytes + payload.manifest, " rr"));
@@ -235,6 +235,28 @@ static void broken_footers_are_refused(void **state)
         f = good_footer();
         f.manifest_bytes = wrong[i];
         assert_refused(f, "weights damaged");
+    }
+}
+
+/* Tables reach to the last byte of the weights, and not beyond. */
+static void tables_beyond_the_weights_are_refused(void **state)
+{
+    (void)state;
+    static const SnlrtTable table[] = {{64, 2, 32}, {64, 2, 33}, {WEIGHTS + 1, 0, 1}};
+    for (size_t i = 0; i < 3; i++) {
+        const SnlrtModel with_table = {
+            .payload_id = PAYLOAD_ID, .n_tables = 1, .tables = &table[i]};
+        File file;
+        SnlrtPayload payload;
+        SnlrtError err = {""};
+        write_file(&file, good_footer());
+        assert_int_equal(snlrt_payload_open(&with_table, file.path, &payload, &err),
+                         i ? SNLRT_INPUT : SNLRT_OK);
+        unlink(file.path);
+        if (i)
+            assert_non_null(strstr(err.text, "weights damaged: fewer than a token reads"));
+        else
+            snlrt_payload_close(&payload);
     }
 }
 
@@ -365,6 +387,7 @@ int main(void)
         cmocka_unit_test(no_room_for_a_copy_leaves_the_payload),
         cmocka_unit_test(no_tokenizer_is_null),
         cmocka_unit_test(broken_footers_are_refused),
+        cmocka_unit_test(tables_beyond_the_weights_are_refused),
         cmocka_unit_test(short_files_say_what_is_missing),
         cmocka_unit_test(missing_file_is_the_machines_fault),
         cmocka_unit_test(own_file_without_payload_is_refused),
