@@ -27,8 +27,9 @@ struct SnlWeightSource {
     /* Bytes read so far are not needed again. May be NULL. */
     void (*release)(SnlWeightSource *self);
     void (*destroy)(SnlWeightSource *self);
-    /* Any tensor exists, has no shape of its own, and reads as standard normal numbers; the reader
-     * gives them mean and deviation by the declared shape (snl_random_source_create). */
+    /* Any tensor exists, has no shape or type of its own, and reads as standard normal numbers; the
+     * reader gives them mean and deviation by the declared shape, and rounds them to the declared
+     * type (snl_random_source_create). */
     bool shapeless;
 };
 
@@ -57,8 +58,9 @@ SnlStatus snl_weight_read(const SnlWeight *w, SnlWeightSource *source, int64_t r
 void snl_weight_round(SnlDtype dtype, int64_t rows, int64_t cols, float *inout);
 /* Checks that every weight that `m` uses exists in `source` with the declared shape. */
 SnlStatus snl_weights_check(const SnlModule *m, SnlWeightSource *source, SnlDiag *diag);
-/* The stored dtype a weight has at its source: that of its SOURCE leaves when they agree, else
- * F32. */
+/* The dtype that a weight's numbers have before anything is stored: the declared one where that is
+ * narrower than F32; else that of its SOURCE leaves (of parts that are declared narrower) when they
+ * agree; else F32. */
 SnlStatus snl_weight_stored_dtype(const SnlWeight *w, SnlWeightSource *source, SnlDiag *diag,
                                   SnlDtype *out);
 

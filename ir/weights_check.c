@@ -168,15 +168,19 @@ SnlStatus snl_weights_check(const SnlModule *m, SnlWeightSource *source, SnlDiag
     return first;
 }
 
-/* Collects the type of the SOURCE leaves; SNL_DTYPE_COUNT: none seen yet. */
+/* Collects the types of what is declared narrower than f32, which has such numbers wherever they
+ * come from (random ones have no other type), and of the other SOURCE leaves; SNL_DTYPE_COUNT: none
+ * seen yet. */
 static SnlStatus collect_dtype(const SnlWeight *w, SnlWeightSource *source, SnlDiag *diag,
                                SnlDtype *inout_dtype)
 {
-    for (size_t i = 0; i < w->n_arg; i++)
-        SNL_TRY(collect_dtype(w->arg[i], source, diag, inout_dtype));
-    if (w->code != SNL_WEXPR_SOURCE) return SNL_OK;
-    SnlTensorInfo info;
-    SNL_TRY(source->find(source, w->file, w->tensor, diag, &info));
+    SnlTensorInfo info = {.dtype = w->type->dtype};
+    if (info.dtype == SNL_F32) {
+        for (size_t i = 0; i < w->n_arg; i++)
+            SNL_TRY(collect_dtype(w->arg[i], source, diag, inout_dtype));
+        if (w->code != SNL_WEXPR_SOURCE) return SNL_OK;
+        SNL_TRY(source->find(source, w->file, w->tensor, diag, &info));
+    }
     bool agrees = *inout_dtype == SNL_DTYPE_COUNT || *inout_dtype == info.dtype;
     *inout_dtype = agrees ? info.dtype : SNL_F32;
     return SNL_OK;

@@ -235,8 +235,27 @@ def head_as_stored():
     check(same == emitted(small, "--weights", "f32"), "the same format given twice is another program")
 
 
+def with_dtype(folder, name):
+    """The folder, its configuration saying in which format the weights are."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "torch_dtype": name}))
+    return folder
+
+
+def random_as_files(model, format_, name):
+    """Random weights are stored as files of the configuration's format are, norms folded or not."""
+    for folder, dtype in zip(cast_folders(DATA / model, format_), (name, "float32"), strict=True):
+        with_dtype(folder, dtype)
+        for formats in ((), ("--weights", "f32"), ("--weights", format_), ("--weights", "q8_0")):
+            found, wanted = emitted(folder, "--random-weights", "1", *formats), emitted(folder, *formats)
+            check(found == wanted, f"{folder.name} {formats}: files:\n{wanted}\nrandom:\n{found}")
+            folded = ".ffn_norm : f32" in found
+            check(folded == (dtype == "float32" or formats[1:] in (("f32",), ("q8_0",))), f"folded: {folded}\n{found}")
+
+
 main([("re-sharded", sharded), ("own head", own_head, "llama", "head"), ("own head, tied", own_head, "qwen3", "embed"),
-      ("head as stored", head_as_stored), ("errors in the summary", the_summary_names_errors),
+      ("head as stored", head_as_stored), ("random bf16", random_as_files, "qwen2", "bf16", "bfloat16"),
+      ("random f16", random_as_files, "llama", "f16", "float16"), ("errors in the summary", the_summary_names_errors),
       ("numbers beyond a format", numbers_beyond_a_format)] +
      [(f"{model} in {format_}", rounded, model, format_)
       for model, format_ in (("llama", "bf16"), ("llama", "f16"), ("qwen3", "bf16"), ("qwen2", "f16"),

@@ -67,9 +67,14 @@ static const SnlType *matrix(Fixture *t, int64_t rows, int64_t cols)
     return snl_type(t->m, SNL_F32, 2, (int64_t[]){rows, cols});
 }
 
+static const SnlType *typed(Fixture *t, SnlDtype dtype, int64_t n)
+{
+    return snl_type(t->m, dtype, 1, &n);
+}
+
 static const SnlType *vector(Fixture *t, int64_t n)
 {
-    return snl_type(t->m, SNL_F32, 1, &n);
+    return typed(t, SNL_F32, n);
 }
 
 /* A weight [rows, cols] (rows = 0: a vector) in memory: 1, 2, 3, ... times `step`. */
@@ -427,10 +432,16 @@ static void stored_formats(void **state)
     SnlWeight *mixed =
         snl_weight_expr(t.m, "abc", vector(&t, 6), SNL_WEXPR_CONCAT, (SnlWeight *[]){same, c}, 2);
     SnlWeight *none = snl_weight_expr(t.m, "one", vector(&t, 1), SNL_WEXPR_FILL, NULL, 0);
+    SnlWeight *narrowed = snl_weight_source(t.m, "c.bf16", typed(&t, SNL_BF16, 2), "f", "c");
+    SnlWeight *narrow =
+        snl_weight_expr(t.m, "a.f16", typed(&t, SNL_F16, 2), SNL_WEXPR_CAST, &a, 1);
+    SnlWeight *both = snl_weight_expr(t.m, "declared", vector(&t, 4), SNL_WEXPR_CONCAT,
+                                      (SnlWeight *[]){narrowed, narrow}, 2);
     const struct {
         const SnlWeight *w;
         SnlDtype wanted;
-    } cases[] = {{a, SNL_BF16}, {same, SNL_BF16}, {mixed, SNL_F32}, {none, SNL_F32}};
+    } cases[] = {{a, SNL_BF16},         {same, SNL_BF16},    {mixed, SNL_F32}, {none, SNL_F32},
+                 {narrowed, SNL_BF16}, {narrow, SNL_F16}, {both, SNL_F32}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         SnlDtype dtype;
         assert_int_equal(snl_weight_stored_dtype(cases[i].w, &t.source.base, t.s->diag, &dtype),
@@ -486,6 +497,13 @@ static void random_sources_fill_any_shape(void **state)
     SnlDtype dtype;
     assert_int_equal(snl_weight_stored_dtype(w, source, t.s->diag, &dtype), SNL_OK);
     assert_int_equal(dtype, SNL_F32);
+    SnlWeight *narrow = snl_weight_source(t.m, "narrow", typed(&t, SNL_BF16, COLS), "any", "v");
+    assert_int_equal(snl_weight_stored_dtype(narrow, source, t.s->diag, &dtype), SNL_OK);
+    assert_int_equal(dtype, SNL_BF16);
+    float rounded[COLS];
+    assert_int_equal(snl_weight_read(narrow, source, 0, 1, t.s->diag, rounded), SNL_OK);
+    for (int i = 0; i < COLS; i++)
+        assert_close(rounded[i], snl_bf16_to_f32(snl_f32_to_bf16(row[i])), 0, 0);
     source->destroy(source);
 }
 
