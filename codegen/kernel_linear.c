@@ -202,27 +202,30 @@ static void read_params(SnlLinear *l, const SnlOpGen *o, unsigned n_ptr, LLVMVal
     l->others = others;
 }
 
-void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
-                       bool accumulate)
+/* The matrix; edges as its rows make them. */
+static SnlLinear linear_by(SnlGen *g, const SnlWeight *w)
 {
-    SnlGen *g = o->g;
-    const SnlWeight *w = snl_op_weight(o->op, member);
-    bool bias = o->op->sym[1].n > 0, pairs = snl_gemm_takes_pairs(o), unpack = unpacks(o);
-    if (pairs) x = snl_gemm_pairs(o, x, r);
     SnlLinear l = {.g = g,
                    .dtype = w->type->dtype,
                    .rows = w->type->dim[0],
                    .inputs = w->type->dim[1],
                    .row_inputs = w->type->dim[1],
                    .group = snl_panel_group(w->type->dtype),
-                   .x_stride = x.stride,
-                   .y_stride = y.stride,
-                   .bias = bias,
-                   .accumulate = accumulate,
-                   .pairs = pairs};
+                   .edges = w->type->dim[0] % SNL_PANEL_ROWS != 0};
     l.groups = (l.inputs + l.group - 1) / l.group;
-    l.edges = l.rows % SNL_PANEL_ROWS != 0 ||
-              (o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0);
+    return l;
+}
+
+void snl_kernel_linear(const SnlOpGen *o, size_t member, SnlPlace x, SnlPlace y, SnlRange r,
+                       bool accumulate)
+{
+    SnlGen *g = o->g;
+    bool bias = o->op->sym[1].n > 0, pairs = snl_gemm_takes_pairs(o), unpack = unpacks(o);
+    if (pairs) x = snl_gemm_pairs(o, x, r);
+    SnlLinear l = linear_by(g, snl_op_weight(o->op, member));
+    l.x_stride = x.stride, l.y_stride = y.stride;
+    l.bias = bias, l.accumulate = accumulate, l.pairs = pairs;
+    l.edges |= o->p.split == SNL_SPLIT_COLS && o->p.grain % SNL_PANEL_ROWS != 0;
     /* One row has no strides: members of any count share a decode kernel. */
     const char *form = o->decode
                            ? "decode"
@@ -298,13 +301,7 @@ void snl_kernel_linear_parts(const SnlOpGen *o, SnlPlace x, SnlPlace y, SnlRange
     SnlGen *g = o->g;
     const SnlWeight *w = snl_op_weight(o->op, 0);
     int64_t part = snl_linear_part(o->op);
-    SnlLinear l = {.g = g,
-                   .dtype = w->type->dtype,
-                   .rows = w->type->dim[0],
-                   .inputs = w->type->dim[1],
-                   .row_inputs = w->type->dim[1],
-                   .group = snl_panel_group(w->type->dtype),
-                   .edges = w->type->dim[0] % SNL_PANEL_ROWS != 0};
+    SnlLinear l = linear_by(g, w);
     char *name = snl_arena_printf(g->arena, "linear.parts.%s.%lldx%lld.%lld",
                                   snl_dtype_info[l.dtype].text, (long long)l.rows,
                                   (long long)l.inputs, (long long)part);
