@@ -140,6 +140,16 @@ static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char 
                         name);
 }
 
+/* A program asks its prefill form for a block's last logits alone, and has room for no others. */
+static SnlStatus check_tail(const SnlCompilation *c, const SnlFunc *prefill)
+{
+    if (snl_attr_find(&prefill->attrs, "tail")) return SNL_OK;
+    return snl_error_at(c->diag, SNL_E_PIPELINE, "--pipeline",
+                        "'@%s' computes every row of its results: a program needs "
+                        "`shapes{tail=true}`",
+                        prefill->name);
+}
+
 static int64_t graph_flags(const SnlMode *mode)
 {
     int64_t flags = mode->prompt ? SNLRT_GRAPH_PROMPT : 0;
@@ -177,6 +187,7 @@ static SnlStatus describe_graphs(SnlCompilation *c)
         const char *func = c->modes.list.at[i].func;
         SNL_TRY(find_scheduled(c, func, "decode", &funcs[2 * i]));
         SNL_TRY(find_scheduled(c, func, "prefill", &funcs[2 * i + 1]));
+        SNL_TRY(check_tail(c, funcs[2 * i + 1]));
         describe_graph(c, i, funcs[2 * i], funcs[2 * i + 1]);
     }
     SNL_TRY(snl_payload_plan(c->arena, c->model.module, funcs, 2 * n, c->diag, &c->payload));

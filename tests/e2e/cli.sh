@@ -64,6 +64,8 @@ expect 2 "--context: found '12x'" "$snlpc" compile "$model" -o o/p --context 12x
 expect 2 "--sanitize: found 'memory'" "$snlpc" compile "$model" -o o/p --sanitize memory
 expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --pipeline nope
 expect 2 "there is no pass 'nope'" "$snlpc" compile "$model" -o o/p --print-ir-after nope
+expect 2 "a program needs \`shapes{tail=true}\`" "$snlpc" compile "$model" -o o/p \
+    --pipeline 'inline-layers,pack,shapes{func=forward},schedule,plan-memory'
 expect 2 "a program needs \`schedule\`" "$snlpc" compile "$model" -o o/p --pipeline inline-layers
 expect 2 "warp9" "$snlpc" compile "$model" -o o/p --cpu warp9
 expect 2 "found '', wanted native" timeout 60 "$snlpc" compile "$model" -o o/p --cpu ''
