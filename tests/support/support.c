@@ -34,6 +34,27 @@ void support_diag(const SnlDiag *diag, const char *text, const char *file, int l
     _fail(file, line);
 }
 
+static bool has_level(const char *cpu)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (strcmp(cpu, "x86-64-v2") == 0) return __builtin_cpu_supports("sse4.2");
+    if (strcmp(cpu, "x86-64-v3") == 0)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (strcmp(cpu, "x86-64-v4") == 0) return __builtin_cpu_supports("avx512vl");
+    return true;
+#else
+    return strcmp(cpu, "native") == 0;
+#endif
+}
+
+bool support_runs_here(const char *cpu)
+{
+    bool runs = has_level(cpu);
+    if (!runs) print_message("    %s: not run on this machine\n", cpu);
+    return runs;
+}
+
 int support_setup(void **state)
 {
     Support *s = snl_xmalloc(sizeof *s);

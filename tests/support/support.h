@@ -12,6 +12,8 @@
 
 #include "ir/base/diag.h"
 
+#include <stdbool.h>
+
 /* |actual - expected| <= atol + rtol * |expected|; NaN is close to nothing. */
 #define assert_close(actual, expected, atol, rtol)                                                 \
     support_close((actual), (expected), (atol), (rtol), -1, __FILE__, __LINE__)
@@ -44,6 +46,10 @@ int support_teardown(void **state);
 char *support_path(Support *s, const char *name);
 /* Writes it. */
 char *support_write(Support *s, const char *name, const void *bytes, size_t nbytes);
+
+/* Has this machine what code for `cpu` needs: one of the levels x86-64 to x86-64-v4, or native? If
+ * not, says so. */
+bool support_runs_here(const char *cpu);
 
 /* Folder of the oracle data: $SNL_SHARED or ../shared beside the repository. NULL, with the reason
  * printed, when it is absent: the caller ends with support_skipped. */

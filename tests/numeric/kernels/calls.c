@@ -3,9 +3,6 @@
 
 #include "support/support.h"
 
-#include <stdbool.h>
-#include <string.h>
-
 /* 0, 1, 3 and 6 tensors, 1 to 3 indices, 1 and 2 results, in every order. */
 static const char *const signatures[] = {
     "func @f(%pos: index) -> f32[T, 6] {\n"
@@ -67,20 +64,6 @@ void kernels_signatures(void **state)
 
 /* ---- levels ---------------------------------------------------------------------------------- */
 
-static bool runs_here(const char *cpu)
-{
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (strcmp(cpu, "x86-64-v2") == 0) return __builtin_cpu_supports("sse4.2");
-    if (strcmp(cpu, "x86-64-v3") == 0)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (strcmp(cpu, "x86-64-v4") == 0) return __builtin_cpu_supports("avx512vl");
-    return true;
-#else
-    return strcmp(cpu, "native") == 0;
-#endif
-}
-
 /* One of each kind of kernel. */
 static Kernel *sampler(SnlArena *arena)
 {
@@ -114,10 +97,7 @@ void kernels_levels(void **state)
     Support *s = *state;
     static const char *const cpus[] = {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "native"};
     for (int i = 0; i < 5; i++) {
-        if (!runs_here(cpus[i])) {
-            print_message("    %s: not run on this machine\n", cpus[i]);
-            continue;
-        }
+        if (!support_runs_here(cpus[i])) continue;
         kernel_check(sampler(s->arena), i % 2 ? "bf16" : "f16", cpus[i]);
     }
 }

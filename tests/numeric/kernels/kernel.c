@@ -122,6 +122,7 @@ typedef struct Check {
     SnlWeightSource *source;
     SnlEval *eval;
     SnlCallable *callable;
+    bool signs; /* arguments are 1 and -1 */
     double worst;
 } Check;
 
@@ -198,6 +199,17 @@ static void compare_results(Check *c, const char *form, int64_t pos, int64_t tok
     }
 }
 
+/* Rows of 1, of -1, and of the numbers' signs. */
+static void keep_signs(SnlTensor *x, int64_t pos)
+{
+    int64_t width = snl_type_elems(x->type, 1);
+    for (int64_t i = 0; i < x->n_tokens * width; i++) {
+        int64_t kind = (pos + i / width) % 3;
+        bool positive = kind == 0 || (kind == 2 && x->at[i] > 0);
+        x->at[i] = positive ? 1 : -1;
+    }
+}
+
 static SnlTensor *make_arguments(Check *c, SnlArena *scratch, int64_t pos, int64_t tokens)
 {
     const SnlFunc *f = c->original.func;
@@ -209,6 +221,7 @@ static SnlTensor *make_arguments(Check *c, SnlArena *scratch, int64_t pos, int64
                 (SnlArgument){.kind = SNL_ARGUMENT_NUMBER, .number = pos + 2 * (int64_t)i};
     expect_ok(
         c, snl_arguments_make(scratch, f, argument, tokens, 1 + (uint64_t)pos, 0, c->diag, args));
+    for (size_t i = 0; c->signs && i < f->n_param; i++) keep_signs(&args[i], pos);
     return args;
 }
 
@@ -240,17 +253,30 @@ static void check_form(Check *c, bool prefill)
     close_form(c);
 }
 
+static void check_forms(Check *c)
+{
+    c->diag = snl_diag_create(NULL, 0);
+    c->source = snl_random_source_create(c->arena, 1);
+    check_form(c, false);
+    if (!snl_attr_find(&c->original.func->attrs, "tokens")) check_form(c, true);
+    snl_diag_destroy(c->diag);
+    print_message("    %s, %s%s%s: within %.2g\n", c->name, c->weights, c->cpu ? ", " : "",
+                  c->cpu ? c->cpu : "", c->worst);
+}
+
 void kernel_check_text(SnlArena *arena, const char *name, const char *text, const char *weights,
                        const char *cpu)
 {
     Check c = {.arena = arena, .name = name, .text = text, .weights = weights, .cpu = cpu};
-    c.diag = snl_diag_create(NULL, 0);
-    c.source = snl_random_source_create(arena, 1);
-    check_form(&c, false);
-    if (!snl_attr_find(&c.original.func->attrs, "tokens")) check_form(&c, true);
-    snl_diag_destroy(c.diag);
-    print_message("    %s, %s%s%s: within %.2g\n", name, weights, cpu ? ", " : "", cpu ? cpu : "",
-                  c.worst);
+    check_forms(&c);
+}
+
+void kernel_check_signs(SnlArena *arena, const char *name, const char *text, const char *weights,
+                        const char *cpu)
+{
+    Check c = {.arena = arena, .name = name, .text = text, .weights = weights, .cpu = cpu};
+    c.signs = true;
+    check_forms(&c);
 }
 
 static char *text_with(Kernel *k, const char *attributes)

@@ -60,6 +60,10 @@ void kernel_check_equal_rows(Kernel *k, const char *weights, const char *cpu);
 void kernel_check_text(SnlArena *arena, const char *name, const char *text, const char *weights,
                        const char *cpu);
 
+/* The same with arguments of 1 and -1: by rows all 1, all -1, mixed. */
+void kernel_check_signs(SnlArena *arena, const char *name, const char *text, const char *weights,
+                        const char *cpu);
+
 extern const char *const kernel_formats[3], *const kernel_block_formats[2];
 
 /* The tests, one per file of this folder. */
@@ -67,6 +71,7 @@ void kernels_linear(void **state);
 void kernels_embed(void **state);
 void kernels_blocks(void **state);
 void kernels_blocks_levels(void **state);
+void kernels_blocks_extremes(void **state);
 void kernels_parts(void **state);
 void kernels_bf16_levels(void **state);
 void kernels_rows_alike(void **state);

@@ -8,12 +8,14 @@
 
 /* Output rows F and inputs K around a panel (16 rows), a line (1 or 2 inputs) and a round of 8
  * lines. N_ENDS of them end at every place of a panel, a register tile and a block; N_SOME are
- * enough for the forms that differ in addresses only. */
+ * enough for the forms that differ in addresses only, N_LEAST for what all of these have shown
+ * elsewhere. The third is odd all over: panels and part of one, blocks and part of one, pairs and
+ * half of one. (The calls' tokens are 5, 13 and 11 among others: tiles and part of one.) */
 static const struct {
     int f, k;
-} sizes[] = {{97, 100}, {15, 81}, {16, 33}, {33, 7},  {48, 256},
-             {17, 15},  {1, 1},   {16, 16}, {1, 300}, {300, 1}};
-enum { N_SIZES = sizeof sizes / sizeof sizes[0], N_ENDS = 5, N_SOME = 3, N_LEAST = 2 };
+} sizes[] = {{97, 100}, {15, 81}, {43, 171}, {16, 33}, {33, 7}, {48, 256},
+             {17, 15},  {1, 1},   {16, 16},  {1, 300}, {300, 1}};
+enum { N_SIZES = sizeof sizes / sizeof sizes[0], N_ENDS = 6, N_SOME = 4, N_LEAST = 3 };
 
 typedef struct Form {
     const char *name;
@@ -137,7 +139,7 @@ static Kernel *parts(SnlArena *arena)
 {
     static const struct {
         int f, k, part;
-    } cases[] = {{64, 172, 96}, {33, 100, 32}, {17, 65, 32}, {64, 128, 32},
+    } cases[] = {{64, 172, 96}, {33, 100, 32}, {17, 65, 32}, {64, 128, 32}, {43, 171, 64},
                  {48, 256, 64}, {300, 96, 32}, {16, 64, 64}, {1, 40, 32}};
     Kernel *k = kernel_new(arena, "parts");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -157,6 +159,31 @@ void kernels_parts(void **state)
     for (int f = 0; f < 2; f++)
         for (int i = 0; i < 3; i++)
             kernel_check_decode(parts(s->arena), kernel_block_formats[f], cpus[i]);
+}
+
+/* Weights of 1, of -1, and of blocks whose first is the largest, so that q4_0 has -8 and 7 in them;
+ * inputs are 1 and -1. */
+static const char extremes[] = "module @extremes\n"
+                               "weight @p : f32[17, 171] = fill {value = 1.0}\n"
+                               "weight @n : f32[9, 171] = fill {value = -1.0}\n"
+                               "weight @a : f32[17, 1] = fill {value = -1.0}\n"
+                               "weight @b : f32[17, 31] = fill {value = 0.875}\n"
+                               "weight @c : f32[17, 11] = fill {value = -1.0}\n"
+                               "weight @m : f32[17, 171] = concat(@a, @b, @a, @b, @a, @b, @a, @b, "
+                               "@a, @b, @c) {axis = 1}\n"
+                               "weight @w : f32[43, 171] = concat(@p, @n, @m) {axis = 0}\n"
+                               "func @f(%x: f32[T, 171]) -> f32[T, 43] {\n"
+                               "  %y = linear %x, @w : f32[T, 43]\n"
+                               "  return %y\n}\n";
+
+/* Sums of all bytes at their largest, wherever a kernel adds two or four of them up. */
+void kernels_blocks_extremes(void **state)
+{
+    Support *s = *state;
+    static const char *const cpus[] = {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4", "native"};
+    for (int i = 0; i < 5; i++)
+        for (int f = 0; f < 2 && support_runs_here(cpus[i]); f++)
+            kernel_check_signs(s->arena, "extremes", extremes, kernel_block_formats[f], cpus[i]);
 }
 
 /* Without byte dots, and with each kind of them that this machine has. */

@@ -10,6 +10,7 @@ int main(void)
         support_test(kernels_embed),
         support_test(kernels_blocks),
         support_test(kernels_blocks_levels),
+        support_test(kernels_blocks_extremes),
         support_test(kernels_parts),
         support_test(kernels_bf16_levels),
         support_test(kernels_rows_alike),
