@@ -108,7 +108,7 @@ static const SnlPassOption options[] = {
 const SnlPass snl_pass_attention_parts = {
     .name = "attention-parts",
     .summary = "attention of one token in parts of positions that threads share out",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .options = options,
     .run = run,
 };

@@ -163,6 +163,6 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 const SnlPass snl_pass_cancel_residual = {
     .name = "cancel-residual",
     .summary = "a sum minus one of its summands becomes the other summands",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .run = run,
 };

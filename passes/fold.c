@@ -293,7 +293,7 @@ static const SnlPassOption options[] = {
 const SnlPass snl_pass_fold = {
     .name = "fold",
     .summary = "norm weights and factors move into the weight of the linear that follows",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .options = options,
     .run = run,
 };

@@ -191,7 +191,7 @@ static const SnlPassOption options[] = {
 const SnlPass snl_pass_linear_parts = {
     .name = "linear-parts",
     .summary = "products of one token in parts of the inputs, each where they were made",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .options = options,
     .run = run,
 };

@@ -246,6 +246,6 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 const SnlPass snl_pass_lower_newton = {
     .name = "lower-newton",
     .summary = "newton becomes calls on the current states and corrections",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .run = run,
 };

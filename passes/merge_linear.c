@@ -116,7 +116,7 @@ static const SnlPassOption options[] = {
 const SnlPass snl_pass_merge_linear = {
     .name = "merge-linear",
     .summary = "linears of one input become one; independent operations become members of one",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .options = options,
     .run = run,
 };

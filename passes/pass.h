@@ -15,9 +15,14 @@
 typedef enum SnlPassResult { SNL_PASS_FAILED = -1, SNL_PASS_SAME = 0, SNL_PASS_CHANGED = 1 }
     SnlPassResult;
 
-/* What a pass does to the answer. */
-typedef enum SnlExactness { SNL_EXACT, SNL_APPROXIMATE, SNL_CHANGES_FUNCTION, SNL_ROUNDS }
-    SnlExactness;
+/* What a pass does to the answer (PASSES.md has the promises). */
+typedef enum SnlExactness {
+    SNL_EXACT,    /* nothing, bit by bit */
+    SNL_REORDERS, /* the same function: other orders of sums, places of factors, round otherwise */
+    SNL_APPROXIMATE,
+    SNL_CHANGES_FUNCTION,
+    SNL_ROUNDS
+} SnlExactness;
 
 typedef enum SnlOptionKind { SNL_OPTION_INT, SNL_OPTION_TEXT, SNL_OPTION_BOOL } SnlOptionKind;
 
@@ -71,7 +76,8 @@ SnlStatus snl_pipeline_run(SnlModule *module, const char *text, const SnlPipelin
 char *snl_pipeline_print(SnlArena *arena, const char *text, SnlDiag *diag);
 
 /* Adds to the module's record of what was done to its meaning: attribute
- * `exactness = ["approximate(newton n=24 K=1)", ...]`; absent means exact. */
+ * `exactness = ["approximate(newton n=24 K=1)", ...]`; absent means exact, up to the order
+ * of sums. */
 void snl_module_note_exactness(SnlModule *module, const char *note);
 /* The same for a note that is about one function only: it is also kept as that function's attribute
  * `exactness` (a program may hold several forms of one model). */

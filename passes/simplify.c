@@ -269,6 +269,6 @@ static SnlPassResult run(SnlModule *m, SnlPassContext *ctx)
 const SnlPass snl_pass_simplify = {
     .name = "simplify",
     .summary = "local rewrites to a canonical form (lincomb, slice, member, stack, cast)",
-    .exactness = SNL_EXACT,
+    .exactness = SNL_REORDERS,
     .run = run,
 };

@@ -80,6 +80,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static void list_passes(void)
 {
     static const char *const class_text[] = {[SNL_EXACT] = "exact",
+                                             [SNL_REORDERS] = "exact up to the order of sums",
                                              [SNL_APPROXIMATE] = "approximate",
                                              [SNL_CHANGES_FUNCTION] = "changes-function",
                                              [SNL_ROUNDS] = "rounds"};
