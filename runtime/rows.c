@@ -33,9 +33,10 @@ bool snlrt_rows_missing(const SnlrtModel *model, const uint8_t *weights, const i
     for (int64_t i = 0; i < looks; i++) {
         const volatile uint8_t *row =
             row_at(&model->tables[i % model->n_tables], weights, tokens[i * n / looks]);
-        if (!row) continue;
-        (void)*row;
-        if (disk_faults() != before) return true;
+        if (row) (void)*row;
+        /* after 1, 2, 4, ...: asking the system takes longer than looking */
+        bool counts = (i & (i + 1)) == 0 || i + 1 == looks;
+        if (counts && disk_faults() != before) return true;
     }
     return false;
 }

@@ -13,6 +13,8 @@ enum { PARAM_TOKENS, PARAM_POS, RESULT_LOGITS, RESULT_OUTPUTS };
 /* Logits of all rows are taken in blocks of at most this many bytes. */
 #define ALL_ROWS_BYTES ((int64_t)64 * 1024 * 1024)
 
+enum { SINGLE_LOOKS = 8 };
+
 struct SnlrtSession {
     const SnlrtModel *model;
     const SnlrtGraph *graph;
@@ -22,6 +24,7 @@ struct SnlrtSession {
     SnlrtCtx ctx;
     int64_t context, block, pos;
     int64_t work_bytes;
+    int64_t single_looks; /* left for missing rows of a token alone */
     float *logits; /* [logits_rows, vocab] */
     int64_t logits_rows;
     float *last_logits; /* a row of logits; NULL: none yet */
@@ -104,6 +107,7 @@ static SnlrtStatus session_init(SnlrtSession *s, const SnlrtSessionOptions *o, S
     s->block = o->block ? o->block : s->graph->prefill_block;
     SNLRT_TRY(
         snlrt_pool_create(o->n_threads, o->pin_threads ? SNLRT_POOL_PIN : 0, &s->pool, err));
+    s->single_looks = SINGLE_LOOKS;
     s->chooses = o->choose_threads;
     snlrt_chooser_init(&s->chooser, s->chooses ? o->n_threads : 1);
     s->ctx.weights = o->weights;
@@ -179,10 +183,16 @@ static void ask_for_part(void *user, int64_t part)
     snlrt_rows_ask(s->model, s->ctx.weights, r->tokens, r->n, part, r->n_parts);
 }
 
-/* From a file that is not in memory the rows of all tokens come together. */
+/* From a file that is not in memory the rows of all tokens come together. For a token alone it is
+ * looked only as long as some were missing lately. */
 static void fetch_rows(SnlrtSession *s, const int32_t *tokens, int64_t n)
 {
-    if (!snlrt_rows_missing(s->model, s->ctx.weights, tokens, n)) return;
+    if (n == 1 && s->single_looks == 0) return;
+    if (!snlrt_rows_missing(s->model, s->ctx.weights, tokens, n)) {
+        if (n == 1) s->single_looks--;
+        return;
+    }
+    s->single_looks = SINGLE_LOOKS;
     Rows rows = {s, tokens, n, snlrt_pool_threads(s->pool)};
     snlrt_pool_run(s->pool, rows.n_parts, ask_for_part, &rows);
 }

@@ -177,10 +177,10 @@ static void missing_rows_are_noticed(void **state)
 }
 
 /* The step of this model reads no table, so what comes was asked for. */
-static void a_session_asks_for_the_rows_of_its_prompt(void **state)
+static void a_session_asks_for_the_rows_of_its_tokens(void **state)
 {
     (void)state;
-    static const int32_t ids[] = {9, 180, 60, 250};
+    static const int32_t ids[] = {9, 180, 60, 250, 120};
     const SnlrtModel model = model_of(2);
     for (int64_t n_threads = 1; n_threads <= 3; n_threads++) {
         File f;
@@ -189,8 +189,10 @@ static void a_session_asks_for_the_rows_of_its_prompt(void **state)
         SnlrtSessionOptions options = {.model = &model, .weights = f.map, .n_threads = n_threads};
         assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
         assert_int_equal(snlrt_session_run(session, ids, 4, 0, NULL, NULL, NULL), SNLRT_OK);
+        assert_int_equal(snlrt_session_run(session, ids + 4, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL),
+                         SNLRT_OK);
         snlrt_session_destroy(session);
-        assert_rows_come(&f, &model, ids, 4, true);
+        assert_rows_come(&f, &model, ids, 5, true);
         close_file(&f);
     }
 }
@@ -220,7 +222,7 @@ int main(void)
         cmocka_unit_test(ids_without_a_row_are_passed_over),
         cmocka_unit_test(a_file_cut_short_is_no_harm),
         cmocka_unit_test(missing_rows_are_noticed),
-        cmocka_unit_test(a_session_asks_for_the_rows_of_its_prompt),
+        cmocka_unit_test(a_session_asks_for_the_rows_of_its_tokens),
         cmocka_unit_test(damaged_tables_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
