@@ -186,6 +186,26 @@ double snlrt_thread_waited(int thread_id)
     return space ? 1e-9 * (double)strtoll(space, NULL, 10) : 0;
 }
 
+/* The file: averages over 1, 5 and 15 minutes, threads that run "/" threads, the newest process. */
+SnlrtLoad snlrt_machine_load(void)
+{
+    SnlrtLoad load = {0};
+    char text[96];
+    if (!read_small("/proc/loadavg", text, sizeof text)) return load;
+    char *slash = strchr(text, '/');
+    while (slash && slash > text && slash[-1] != ' ') slash--;
+    if (!slash) return load;
+    load.n_running = strtoll(slash, NULL, 10);
+    load.recent = strtod(text, NULL);
+    return load;
+}
+
+int64_t snlrt_machine_cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? n : 1;
+}
+
 _Static_assert(sizeof(SnlrtCpuSet) == sizeof(cpu_set_t), "a set holds what the system's holds");
 
 bool snlrt_cpus_get(SnlrtCpuSet *out_set)

@@ -30,6 +30,16 @@ int snlrt_thread_id(void);
  * does not say. Reads a small file of /proc. */
 double snlrt_thread_waited(int thread_id);
 
+/* Threads of the whole machine, as it is now. */
+typedef struct SnlrtLoad {
+    int64_t n_running; /* that run or could; 0: the system does not say */
+    double recent;     /* how many they were on average over the last minute */
+} SnlrtLoad;
+/* Reads a small file of /proc. */
+SnlrtLoad snlrt_machine_load(void);
+/* Processors that run threads, whoever may use them. At least 1. */
+int64_t snlrt_machine_cpus(void);
+
 typedef struct SnlrtCpuSet {
     uint64_t words[16];
 } SnlrtCpuSet;

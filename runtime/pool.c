@@ -21,6 +21,8 @@
 
 /* After so many jobs a team that takes turns looks how many processors it may use now. */
 enum { JOBS_PER_LOOK = 256 };
+/* On average over a minute: then somebody who runs now may well have done so for a while. */
+static const double many_threads_recently = 0.5;
 
 typedef struct Carrier {
     _Alignas(128) uint32_t n_meetings;
@@ -58,6 +60,7 @@ struct SnlrtPool {
     uint32_t n_jobs;
     int64_t n_threads, n_started;
     int64_t n_cpus, cpu_quota; /* that the process may use */
+    int64_t machine_cpus;
     int64_t n_entered;         /* threads that wait for the next job */
     int64_t n_known;           /* threads that have ever waited for a job */
     SnlrtCrowd crowd;
@@ -255,24 +258,55 @@ static double waited_by_team(const SnlrtPool *pool)
     return sum;
 }
 
-/* A task that could have several carriers, and whether those find processors. */
+/* Between jobs: threads that do not sleep. */
+static int64_t threads_awake(SnlrtPool *pool)
+{
+    int64_t n = 1 + pool->n_started;
+    n -= (int64_t)atomic_load_explicit(&pool->start.n_sleepers, memory_order_relaxed);
+    for (int64_t t = 1; t <= pool->n_started; t++)
+        n -= (int64_t)atomic_load_explicit(&pool->enter[t].n_sleepers, memory_order_relaxed);
+    return n;
+}
+
+/* Processors that no thread of another program has right now. */
+static int64_t free_cpus(SnlrtPool *pool, int64_t n_running)
+{
+    if (!n_running) return SNLRT_FREE_UNKNOWN;
+    int64_t n = pool->machine_cpus - (n_running - threads_awake(pool));
+    return n > 1 ? n : 1;
+}
+
+/* Threads that could run side by side. */
+static int64_t most_carriers(const SnlrtPool *pool)
+{
+    return min_of(pool->n_threads, pool->n_cpus);
+}
+
+/* A task of a team that could have several carriers, and whether those find processors. */
 static void run_watched(SnlrtPool *pool, Task task)
 {
-    double begin = snlrt_seconds_coarse();
+    bool young = snlrt_crowd_is_young(&pool->crowd);
+    double begin = young ? snlrt_seconds() : snlrt_seconds_coarse();
     run_task(pool, task);
-    if (snlrt_crowd_note(&pool->crowd, pool->n_known, snlrt_seconds_coarse() - begin))
-        snlrt_crowd_look(&pool->crowd, task.n_carriers, waited_by_team(pool));
+    double seconds = (young ? snlrt_seconds() : snlrt_seconds_coarse()) - begin;
+    int64_t n = most_carriers(pool);
+    if (snlrt_crowd_wonders(&pool->crowd, seconds))
+        snlrt_crowd_glance(&pool->crowd, n, free_cpus(pool, snlrt_machine_load().n_running));
+    if (snlrt_crowd_note(&pool->crowd, pool->n_known, seconds))
+        snlrt_crowd_look(&pool->crowd, n, task.n_carriers, waited_by_team(pool),
+                         free_cpus(pool, snlrt_machine_load().n_running));
 }
 
 void snlrt_pool_run(SnlrtPool *pool, int64_t n_parts, SnlrtJob *job, void *user)
 {
     assert(n_parts >= 1 && n_parts <= pool->n_threads);
-    if (n_parts > 1 && pool->n_jobs % JOBS_PER_LOOK == JOBS_PER_LOOK - 1) look_for_cpus(pool);
+    bool due = pool->n_jobs % JOBS_PER_LOOK == JOBS_PER_LOOK - 1;
+    if (due && pool->n_threads > 1) look_for_cpus(pool);
     if (!init_fibers(pool, snlrt_pool_carriers(pool, n_parts), n_parts)) pool->takes_turns = false;
     int64_t n_carriers = snlrt_pool_carriers(pool, n_parts);
     if (n_carriers != pool->n_entered) enter_carriers(pool, n_carriers);
     Task task = {job, user, n_parts, n_carriers, n_carriers};
-    if (pool->takes_turns && !pool->pins && min_of(n_parts, pool->n_cpus) > 1)
+    if (pool->takes_turns && !pool->pins && most_carriers(pool) > 1)
         run_watched(pool, task);
     else
         run_task(pool, task);
@@ -354,6 +388,16 @@ static SnlrtStatus pin_team(SnlrtPool *pool, SnlrtError *err)
     return pin_one(pthread_self(), pool->workers[0].cpu, err);
 }
 
+/* Before there are other threads. */
+static void look_around(SnlrtPool *pool)
+{
+    bool watches = !pool->pins && most_carriers(pool) > 1;
+    SnlrtLoad load = watches ? snlrt_machine_load() : (SnlrtLoad){0};
+    pool->machine_cpus = watches ? snlrt_machine_cpus() : 1;
+    snlrt_crowd_init(&pool->crowd, most_carriers(pool), free_cpus(pool, load.n_running),
+                     load.recent > many_threads_recently);
+}
+
 static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
 {
     pool->pins = flags & SNLRT_POOL_PIN;
@@ -361,10 +405,10 @@ static SnlrtStatus pool_init(SnlrtPool *pool, unsigned flags, SnlrtError *err)
     SNLRT_TRY(snlrt_meeting_init(&pool->place, pool->n_threads, err));
     pool->n_entered = pool->n_known = 1;
     pool->workers[0].id = snlrt_thread_id();
-    snlrt_crowd_init(&pool->crowd);
     pool->takes_turns = true;
     pool->cpu_quota = pool->n_threads > 1 ? snlrt_cpu_quota() : 1;
     pool->n_cpus = min_of(snlrt_usable_cpus(), pool->cpu_quota);
+    look_around(pool);
     SNLRT_TRY(place_threads(pool, err));
     SNLRT_TRY(start_workers(pool, err));
     return pool->pins ? pin_team(pool, err) : SNLRT_OK;

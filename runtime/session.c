@@ -161,13 +161,24 @@ static void run_call(SnlrtSession *s, Call *call, int64_t n_threads)
 }
 
 /* Nothing but results goes from one step to the next in memory that belongs to a thread, so each
- * may have a team of another size. */
+ * may have a team of another size. What other programs take from it is no choice of ours, and the
+ * trial waits until they are gone. */
 static void run_chosen(SnlrtSession *s, Call *call)
 {
-    bool listens = snlrt_chooser_listens(&s->chooser);
+    int64_t wanted = snlrt_chooser_threads(&s->chooser);
+    int64_t n_threads = snlrt_pool_carriers(s->pool, wanted);
+    bool listens = n_threads == wanted && snlrt_chooser_listens(&s->chooser);
     double begin = listens ? snlrt_seconds() : 0;
-    run_call(s, call, snlrt_chooser_threads(&s->chooser));
-    snlrt_chooser_note(&s->chooser, listens ? snlrt_seconds() - begin : 0);
+    run_call(s, call, n_threads);
+    if (n_threads == wanted)
+        snlrt_chooser_note(&s->chooser, listens ? snlrt_seconds() - begin : 0);
+}
+
+/* With a number of threads that is ours to choose, nobody takes turns. */
+static int64_t prompt_threads(const SnlrtSession *s)
+{
+    int64_t n = snlrt_pool_threads(s->pool);
+    return s->chooses ? snlrt_pool_carriers(s->pool, n) : n;
 }
 
 typedef struct Rows {
@@ -218,7 +229,7 @@ static void run_block(SnlrtSession *s, const int32_t *tokens, int64_t n, int64_t
     if (s->chooses && n == 1)
         run_chosen(s, &call);
     else
-        run_call(s, &call, snlrt_pool_threads(s->pool));
+        run_call(s, &call, prompt_threads(s));
     int64_t n_rows = n - tail_row;
     s->last_logits = n_rows ? s->logits + (n_rows - 1) * s->model->vocab : NULL;
 }
@@ -312,7 +323,8 @@ int64_t snlrt_session_max_threads(const SnlrtSession *session)
 
 bool snlrt_session_on_trial(const SnlrtSession *session)
 {
-    return session->chooser.on_trial;
+    int64_t n = snlrt_chooser_threads(&session->chooser);
+    return session->chooser.on_trial && snlrt_pool_carriers(session->pool, n) == n;
 }
 
 int64_t snlrt_session_state_bytes(const SnlrtSession *session)

@@ -19,7 +19,8 @@ typedef struct SnlrtSessionOptions {
     const uint8_t *weights;  /* 64-byte aligned */
     int64_t graph;           /* index of the mode */
     int64_t n_threads;
-    bool choose_threads; /* decode on fewer of them where that is faster (runtime/chooser.h) */
+    bool choose_threads; /* decode on fewer of them where that is faster (runtime/chooser.h), and
+                          * everything where others have the processors (runtime/crowd.h) */
     bool pin_threads;    /* the caller's thread, too, until the session ends */
     int64_t context; /* positions, up to the compiled ones; 0: those */
     int64_t block;   /* tokens per prefill call, up to the compiled block; 0: that; 1: one by one */
@@ -63,7 +64,8 @@ int64_t snlrt_session_threads(const SnlrtSession *session);     /* that decode, 
 int64_t snlrt_session_max_threads(const SnlrtSession *session); /* that there are */
 /* Calls job(user, part), parts from 0 to snlrt_session_threads - 1, on the threads that decode. */
 void snlrt_session_share(SnlrtSession *session, SnlrtJob *job, void *user);
-/* Does a trial of the number of threads go on? (runtime/chooser.h) */
+/* Does a trial of the number of threads go on (runtime/chooser.h)? Not while it waits for
+ * processors that other programs have. */
 bool snlrt_session_on_trial(const SnlrtSession *session);
 /* Bytes of caches and of workspace. */
 int64_t snlrt_session_state_bytes(const SnlrtSession *session);

@@ -48,13 +48,14 @@ int sched_getaffinity(pid_t pid, size_t nbytes, cpu_set_t *set)
     return syscall(SYS_sched_getaffinity, pid, nbytes, set) < 0 ? -1 : 0;
 }
 
-/* A clock and waits of threads for processors that a test makes up, too. */
+/* A clock, waits of threads for processors and a machine's load that a test makes up, too. Nobody
+ * is told of the load that there is. */
 static double pretended_seconds, seconds_per_look;
-static const char *pretended_waits;
+static const char *pretended_waits, *pretended_load = "/nowhere";
 
 int clock_gettime(clockid_t clock, struct timespec *out)
 {
-    if (clock != CLOCK_MONOTONIC_COARSE || seconds_per_look <= 0)
+    if (seconds_per_look <= 0)
         return syscall(SYS_clock_gettime, clock, out) < 0 ? -1 : 0;
     pretended_seconds += seconds_per_look;
     out->tv_sec = (time_t)pretended_seconds;
@@ -65,8 +66,9 @@ int clock_gettime(clockid_t clock, struct timespec *out)
 int open(const char *path, int flags, ...)
 {
     const char *name = strrchr(path, '/');
-    bool waits = pretended_waits && name && strcmp(name, "/schedstat") == 0;
-    return (int)syscall(SYS_openat, AT_FDCWD, waits ? pretended_waits : path, flags, 0);
+    if (pretended_waits && name && strcmp(name, "/schedstat") == 0) path = pretended_waits;
+    if (strcmp(path, "/proc/loadavg") == 0) path = pretended_load;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
 }
 
 typedef struct Shared {
@@ -350,6 +352,22 @@ static void write_waits(const char *path, int64_t nanoseconds)
     assert_int_equal(fclose(file), 0);
 }
 
+static void write_load(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "%s\n", text);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A file of that name, X replaced. */
+static void make_file(char *path)
+{
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
 /* Jobs of 5 ms each, of which each thread waits for `waits` nanoseconds. */
 static int64_t carriers_after(SnlrtPool *pool, const char *path, int n_jobs, int64_t waits)
 {
@@ -369,9 +387,7 @@ static void crowded_threads_take_turns(void **state)
     SnlrtPool *pool;
     cpu_set_t set;
     char path[] = "/tmp/snlrt-waits-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
+    make_file(path);
     pretend_cpus(&set, 2);
     pretended_waits = path, seconds_per_look = 5e-3;
     write_waits(path, 0);
@@ -382,6 +398,62 @@ static void crowded_threads_take_turns(void **state)
     snlrt_pool_destroy(pool);
     unlink(path);
     pretended = NULL, pretended_waits = NULL, seconds_per_look = 0;
+}
+
+static SnlrtLoad load_of(const char *path, const char *text)
+{
+    write_load(path, text);
+    return snlrt_machine_load();
+}
+
+static void load_is_read(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/snlrt-load-XXXXXX";
+    assert_int_equal(snlrt_machine_load().n_running, 0);
+    make_file(path);
+    pretended_load = path;
+    SnlrtLoad load = load_of(path, "2.50 1.00 0.25 17/345 6789");
+    assert_int_equal(load.n_running, 17);
+    assert_float_equal(load.recent, 2.5, 0);
+    const char *const strange[] = {"", "1", "/", "0.10 0.20", "a b c d/e f", "-/- / 0"};
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
+        assert_int_equal(load_of(path, strange[i]).n_running, 0);
+    unlink(path);
+    pretended_load = "/nowhere";
+}
+
+static int64_t carriers_beside(const char *load_path, const char *load, unsigned flags)
+{
+    SnlrtPool *pool;
+    Shared shared = {.rounds = 2};
+    write_load(load_path, load);
+    assert_int_equal(snlrt_pool_create(2, flags, &pool, NULL), SNLRT_OK);
+    shared.ctx.barrier = snlrt_pool_barrier(pool);
+    int64_t n = snlrt_pool_carriers(pool, 2);
+    run_parts(pool, &shared, 2);
+    snlrt_pool_destroy(pool);
+    return n;
+}
+
+/* More threads run than any machine has processors: the team begins on one, unless it is pinned or
+ * the others have just begun. */
+static void loaded_machine_is_seen_before_the_first_job(void **state)
+{
+    (void)state;
+    cpu_set_t set;
+    char path[] = "/tmp/snlrt-load-XXXXXX";
+    make_file(path);
+    pretend_cpus(&set, 2);
+    pretended_load = path;
+    assert_int_equal(carriers_beside(path, "99.00 9.00 9.00 99999/99999 1", 0), 1);
+    assert_int_equal(carriers_beside(path, "0.00 9.00 9.00 99999/99999 1", 0), 2);
+    assert_int_equal(carriers_beside(path, "99.00 9.00 9.00 1/99999 1", 0),
+                     snlrt_machine_cpus() > 1 ? 2 : 1);
+    if (snlrt_usable_cpus() == 2 && snlrt_machine_cpus() > 1)
+        assert_int_equal(carriers_beside(path, "99.00 9.00 9.00 99999/99999 1", SNLRT_POOL_PIN), 2);
+    unlink(path);
+    pretended = NULL, pretended_load = "/nowhere";
 }
 
 /* No memory for stacks: then every part has a thread, for good, and the team says so. */
@@ -539,6 +611,8 @@ int main(void)
         cmocka_unit_test(processors_may_come_and_go),
         cmocka_unit_test(affinity_may_change),
         cmocka_unit_test(crowded_threads_take_turns),
+        cmocka_unit_test(load_is_read),
+        cmocka_unit_test(loaded_machine_is_seen_before_the_first_job),
         cmocka_unit_test(team_without_stacks_does_not_take_turns),
         cmocka_unit_test(job_after_sleep_starts),
         cmocka_unit_test(team_without_jobs_ends),

@@ -9,10 +9,25 @@
 
 #include "support/fake_model.c"
 
+#include "runtime/cpus.h"
 #include "runtime/session.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* In the place of libc's: nobody is told what other programs do. */
+int open(const char *path, int flags, ...)
+{
+    if (strncmp(path, "/proc/", 6) == 0) {
+        errno = ENOENT;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+}
 
 enum { N_TOKENS = 45 };
 static _Alignas(64) const int32_t weights[16] = {3, 70, 71, 72}; /* script of three ids */
@@ -145,6 +160,7 @@ static void trial_of_threads_ends(void **state)
                                    .n_threads = 2,
                                    .choose_threads = true};
     SnlrtSession *session;
+    if (snlrt_usable_cpus() < 2) skip();
     assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
     for (int t = 0; t < 16; t++) {
         assert_true(snlrt_session_on_trial(session));
