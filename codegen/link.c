@@ -24,7 +24,7 @@ static const char *linker(void)
 static SnlStatus link_file(const char *const *argv, const char *install, const char *out_path,
                            SnlDiag *diag)
 {
-    SnlStatus status = snl_spawn(argv, install, diag);
+    SnlStatus status = snl_spawn(argv, install, out_path, diag);
     if (status != SNL_OK) unlink(out_path);
     return status;
 }

@@ -21,6 +21,7 @@ typedef struct SnlTrailer {
     const void *tokenizer; /* blob; NULL with 0 bytes: none */
     size_t tokenizer_nbytes;
     uint64_t payload_id;
+    const char *path;    /* what errors call the stream */
     SnlWritten *written; /* filled for each weight of the payload; NULL: not wanted */
 } SnlTrailer;
 /* The id depends on names, formats and places of the weights, the tokenizer, and nothing else: it

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,8 +61,34 @@ static void drain(int fd, char *text, size_t room)
         if (*c == '\n') *c = '|';
 }
 
-static SnlStatus report(SnlDiag *diag, const char *tool, int status, const char *said)
+/* The output is mapped, and grown before it is written: no room shows as a signal. ld.lld catches
+ * that of the limit, prints its stack and ends with 1. */
+static bool beyond_limit(int status, const char *said, struct rlimit *out_limit)
 {
+    if (getrlimit(RLIMIT_FSIZE, out_limit) != 0 || out_limit->rlim_cur == RLIM_INFINITY)
+        return false;
+    return (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) || strstr(said, "Stack dump");
+}
+
+static bool disk_is_full(int status, const char *said)
+{
+    return (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS) || strstr(said, strerror(ENOSPC));
+}
+
+static SnlStatus report(SnlDiag *diag, const char *tool, const char *out_path, int status,
+                        const char *said)
+{
+    struct rlimit limit;
+    if (out_path && beyond_limit(status, said, &limit))
+        return snl_error_at(diag, SNL_E_MACHINE, out_path,
+                            "cannot write: files may have %llu bytes here, which is too few; raise "
+                            "the limit (ulimit -f)",
+                            (unsigned long long)limit.rlim_cur);
+    if (out_path && disk_is_full(status, said))
+        return snl_error_at(diag, SNL_E_MACHINE, out_path,
+                            "cannot write: %s; make room there, or name a folder that has some in "
+                            "TMPDIR",
+                            strerror(ENOSPC));
     const char *sep = *said ? ": " : "";
     if (WIFSIGNALED(status))
         return snl_error_at(diag, SNL_E_MACHINE, tool, "ended by signal %d%s%s", WTERMSIG(status),
@@ -69,7 +97,8 @@ static SnlStatus report(SnlDiag *diag, const char *tool, int status, const char 
                         WEXITSTATUS(status), sep, said);
 }
 
-SnlStatus snl_spawn(const char *const *argv, const char *install, SnlDiag *diag)
+SnlStatus snl_spawn(const char *const *argv, const char *install, const char *out_path,
+                    SnlDiag *diag)
 {
     int ends[2];
     if (pipe(ends) != 0)
@@ -94,5 +123,5 @@ SnlStatus snl_spawn(const char *const *argv, const char *install, SnlDiag *diag)
     running = 0;
     if (waited < 0)
         return snl_error_at(diag, SNL_E_MACHINE, argv[0], "cannot wait: %s", strerror(errno));
-    return status == 0 ? SNL_OK : report(diag, argv[0], status, said);
+    return status == 0 ? SNL_OK : report(diag, argv[0], out_path, status, said);
 }

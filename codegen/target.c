@@ -8,6 +8,7 @@
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* What a CPU name stands for when none is given. */
@@ -327,8 +328,9 @@ SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind 
     if (buffer) LLVMDisposeMemoryBuffer(buffer);
     LLVMDisposeMessage(text);
     if (written != nbytes) {
+        int error = errno;
         snl_output_abort(&out);
-        return snl_error_at(g->diag, SNL_E_MACHINE, path, "cannot write: disk full?");
+        return snl_error_at(g->diag, SNL_E_MACHINE, path, "cannot write: %s", strerror(error));
     }
     return snl_output_commit(&out, false, g->diag);
 }

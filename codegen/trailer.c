@@ -21,6 +21,7 @@ _Static_assert(SNLRT_PAYLOAD_ALIGN % SNL_PACK_ALIGN == 0 &&
 typedef struct Stream {
     FILE *file;
     SnlDiag *diag;
+    const char *path;
     size_t n; /* bytes of `block` in use */
     uint8_t *block;
 } Stream;
@@ -29,7 +30,7 @@ enum { BLOCK_NBYTES = SNLRT_HUGE_ALIGN };
 
 static SnlStatus write_failed(Stream *s)
 {
-    return snl_error_at(s->diag, SNL_E_MACHINE, NULL, "cannot write the weights: %s",
+    return snl_error_at(s->diag, SNL_E_MACHINE, s->path, "cannot write the weights: %s",
                         strerror(errno));
 }
 
@@ -163,7 +164,7 @@ SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *d
         trailer->payload->nbytes < SNLRT_HUGE_WEIGHTS ? SNLRT_PAYLOAD_ALIGN : SNLRT_HUGE_ALIGN;
     uint64_t offset = ((uint64_t)end + align - 1) / align * align;
     SnlArena *arena = snl_arena_create();
-    Stream s = {stream, diag, 0, snl_arena_alloc(arena, BLOCK_NBYTES)};
+    Stream s = {stream, diag, trailer->path, 0, snl_arena_alloc(arena, BLOCK_NBYTES)};
     SnlWritten *written = trailer->written;
     if (!written) written = SNL_NEW_ARRAY(arena, SnlWritten, trailer->payload->n);
     SnlStatus status = put_zeros(&s, offset - (uint64_t)end);

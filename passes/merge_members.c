@@ -15,8 +15,8 @@
 
 #include <string.h>
 
-/* Each group costs a walk to the function's end; texts with very many operations stop merging
- * there. */
+/* Each group costs a walk to where all depends on it, at worst the function's end; texts with very
+ * many operations stop merging there. */
 enum { MAX_PATHS = 12, MAX_MEMBERS = 4096, MAX_VISITS = 1 << 30 };
 
 typedef struct Paths {
@@ -36,6 +36,8 @@ typedef struct Members {
     uint32_t *read_by, *written_by; /* by state slot */
     uint32_t scan;
     size_t n_visits;
+    SnlReach reach;
+    uint32_t open; /* values that the scan has passed, later read as latest operand, not tainted */
     SnlVec(SnlOp *) member, dependent;
     SnlOp *last; /* of the members, in the order of the function */
 } Members;
@@ -259,8 +261,28 @@ static void sort_members(Members *mm)
     }
 }
 
-/* Members of `first`'s group, and the ops between its ends that depend on one of them. */
-static void collect(Members *mm, SnlOp *first)
+/* Keeps `open` behind the op numbered `at`, whose results are tainted or not by now. */
+static void pass_by(Members *mm, const SnlOp *op, uint32_t at)
+{
+    const SnlReach *r = &mm->reach;
+    const SnlValue *latest = snl_reach_latest(r, op);
+    bool closes = latest && r->last[latest->id] == at;
+    if (closes && mm->tainted[latest->id] != mm->scan) mm->open--;
+    for (size_t i = 0; i < op->n_out; i++) {
+        uint32_t id = op->out[i]->id;
+        if (r->last[id] > at && mm->tainted[id] != mm->scan) mm->open++;
+    }
+}
+
+/* May an op from the one numbered `at` on be independent of the members? */
+static bool goes_on(const Members *mm, uint32_t at)
+{
+    return mm->open > 0 || at <= mm->reach.last_root;
+}
+
+/* Members of the group of `first`, the op numbered `at`, and the ops between its ends that depend
+ * on one of them. */
+static void collect(Members *mm, SnlOp *first, uint32_t at)
 {
     mm->scan++;
     mm->member.n = mm->dependent.n = 0;
@@ -268,15 +290,18 @@ static void collect(Members *mm, SnlOp *first)
     ensure_taint_room(mm);
     SNL_PUSH(mm->arena, &mm->member, first);
     taint(mm, first);
+    mm->open = at > 1 ? mm->reach.open[at - 1] : 0;
+    pass_by(mm, first, at);
     size_t n_dependent = 0;
     for (SnlOp *op = first->next; op && mm->member.n < MAX_MEMBERS; op = op->next) {
+        if (!goes_on(mm, ++at)) break;
         mm->n_visits++;
-        bool depends = is_tainted(mm, op);
-        if (!depends && !fits(mm, first, op)) continue;
-        taint(mm, op);
+        bool depends = is_tainted(mm, op), joins = !depends && fits(mm, first, op);
+        if (depends || joins) taint(mm, op);
+        pass_by(mm, op, at);
         if (depends) {
             SNL_PUSH(mm->arena, &mm->dependent, op);
-        } else {
+        } else if (joins) {
             SNL_PUSH(mm->arena, &mm->member, op);
             mm->last = op;
             n_dependent = mm->dependent.n;
@@ -457,16 +482,21 @@ bool snl_merge_members(SnlFunc *f, SnlArena *scratch, const bool *kinds)
     mm.written_by = SNL_NEW_ARRAY(scratch, uint32_t, snl_state_slots(f));
     snl_func_renumber(f); /* ids in order of definition */
     find_paths(&mm);
+    mm.reach.arena = scratch;
+    snl_reach_find(&mm.reach, f);
     bool changed = false;
-    for (SnlOp *op = f->first, *next; op; op = next) {
+    uint32_t at = 1;
+    for (SnlOp *op = f->first, *next; op; op = next, at++) {
         SnlOp *prev = op->prev;
         next = op->next;
         if (!is_candidate(&mm, op) || mm.n_visits > MAX_VISITS) continue;
-        collect(&mm, op);
+        collect(&mm, op, at);
         if (mm.member.n < 2 || !operands_fit(&mm)) continue;
         merge(&mm);
+        snl_reach_find(&mm.reach, f);
         changed = true;
         next = prev ? prev->next : f->first;
+        at--; /* that one stands where `op` stood */
     }
     if (changed) remove_unused_views(f);
     return changed;

@@ -129,8 +129,7 @@ int64_t snl_op_scratch_bytes(const SnlOp *op, int64_t tokens)
 {
     if (snl_op_attends(op)) return attention_scratch_bytes(op, tokens);
     if (snl_linear_unpacks(op, tokens))
-        return SNL_UNPACKED_PANELS *
-               snl_unpacked_panel_bytes(snl_type_width(snl_in(op, 0)->type));
+        return SNL_UNPACKED_PANELS * snl_unpacked_panel_bytes(snl_type_width(snl_in(op, 0)->type));
     if (tokens == 1 || !snl_linear_takes_pairs(op)) return 0;
     int64_t row = snl_pairs_row_bytes(snl_type_width(snl_in(op, 0)->type)), nbytes;
     return snl_mul_i64(row, tokens, &nbytes) ? nbytes : INT64_MAX;
@@ -217,22 +216,38 @@ static bool touches_state(const SnlOp *op)
     return op->n_in > 0 && snl_op_group_letter(op->code, 0) == 's';
 }
 
+static void collect_touching(SnlScheduler *s, SnlArena *scratch)
+{
+    s->touching = SNL_NEW_ARRAY(scratch, SnlTouching, snl_state_slots(s->func));
+    for (SnlOp *op = s->func->first; op; op = op->next)
+        for (size_t i = 0; touches_state(op) && i < op->sym[0].n; i++) {
+            SnlTouching *of = &s->touching[snl_state_slot(s->func, op->sym[0].state[i])];
+            SNL_PUSH(scratch, of, op);
+        }
+}
+
 /* First stage after all that `op` must wait for because of the states it touches. */
 static int64_t after_effects(const SnlScheduler *s, const SnlOp *op, const SnlPlacement *p)
 {
     int64_t stage = 0;
-    for (const SnlOp *e = touches_state(op) ? op->prev : NULL; e; e = e->prev) {
-        if (!touches_state(e) || !must_wait(s, op, p, e)) continue;
-        int64_t next = snl_attr_int(&e->attrs, "stage", 0) + 1;
-        if (next > stage) stage = next;
+    for (size_t i = 0; touches_state(op) && i < op->sym[0].n; i++) {
+        const SnlTouching *of = snl_touching(s, op, i);
+        for (size_t k = 0; of->at[k] != op; k++) {
+            if (!must_wait(s, op, p, of->at[k])) continue;
+            int64_t next = snl_attr_int(&of->at[k]->attrs, "stage", 0) + 1;
+            if (next > stage) stage = next;
+        }
     }
     return stage;
 }
 
 static bool is_only_writer(const SnlScheduler *s, const SnlOp *write)
 {
-    for (const SnlOp *op = s->func->first; op; op = op->next)
-        if (op != write && op->code == SNL_OP_KV_WRITE && shares_state(op, write)) return false;
+    for (size_t i = 0; i < write->sym[0].n; i++) {
+        const SnlTouching *of = snl_touching(s, write, i);
+        for (size_t k = 0; k < of->n; k++)
+            if (of->at[k] != write && of->at[k]->code == SNL_OP_KV_WRITE) return false;
+    }
     return true;
 }
 
@@ -394,13 +409,14 @@ static int64_t order_by_stage(SnlScheduler *s, SnlArena *scratch)
         if (stage > top) top = stage;
         n++;
     }
+    size_t *begin = SNL_NEW_ARRAY(scratch, size_t, (size_t)top + 2);
+    for (SnlOp *op = s->func->first; op != s->func->last; op = op->next)
+        begin[snl_attr_int(&op->attrs, "stage", 0) + 1]++;
+    for (int64_t stage = 0; stage <= top; stage++) begin[stage + 1] += begin[stage];
     SnlOp **all = SNL_NEW_ARRAY(scratch, SnlOp *, n + 1);
-    n = 0;
-    for (SnlOp *op = s->func->first; op != s->func->last; op = op->next) all[n++] = op;
-    for (int64_t stage = 0; stage <= top; stage++)
-        for (size_t i = 0; i < n; i++)
-            if (snl_attr_int(&all[i]->attrs, "stage", 0) == stage)
-                snl_op_move(all[i], s->func->last);
+    for (SnlOp *op = s->func->first; op != s->func->last; op = op->next)
+        all[begin[snl_attr_int(&op->attrs, "stage", 0)]++] = op;
+    for (size_t i = 0; i < n; i++) snl_op_move(all[i], s->func->last);
     /* Gaps: a stage that only holds views costs no barrier. */
     int64_t *number = SNL_NEW_ARRAY(scratch, int64_t, (size_t)top + 1);
     for (size_t i = 0; i < n; i++)
@@ -428,6 +444,7 @@ static void schedule_func(SnlModule *m, SnlFunc *func, int64_t threads, SnlArena
     s.hint = SNL_NEW_ARRAY(scratch, int64_t, func->n_values + 1);
     s.part = SNL_NEW_ARRAY(scratch, int64_t, func->n_values + 1);
     snl_collect_hints(&s);
+    collect_touching(&s, scratch);
     if (snl_attr_flag(&func->attrs, "tail")) mark_tail(&s);
     for (SnlOp *op = func->first; op != func->last; op = op->next) schedule_op(&s, op);
     for (SnlOp *op = func->first; op != func->last; op = op->next)

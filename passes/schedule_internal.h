@@ -2,7 +2,10 @@
 #ifndef SNL_PASSES_SCHEDULE_INTERNAL_H
 #define SNL_PASSES_SCHEDULE_INTERNAL_H
 
+#include "passes/rewrite.h"
 #include "passes/schedule.h"
+
+typedef SnlVec(SnlOp *) SnlTouching;
 
 typedef struct SnlScheduler {
     SnlModule *module;
@@ -12,6 +15,7 @@ typedef struct SnlScheduler {
     int64_t *hint;   /* per value id: units its consumers want (kv heads), 0: none, SNL_HINT_ALL */
     int64_t *part;   /* per value id: columns that a linear takes as one part; 0: none does */
     int64_t stage;   /* prefill: stage of the op before */
+    SnlTouching *touching; /* per state slot: the ops that touch the state, in order */
 } SnlScheduler;
 
 /* Every thread reads all of the value: attention by parts. */
@@ -36,6 +40,12 @@ int64_t snl_ready_stage(const SnlValue *v, const SnlOp *reader, const SnlPlaceme
 int64_t snl_earliest_stage(const SnlOp *op, const SnlPlacement *p);
 
 /* ---- schedule.c ------------------------------------------------------------------------------ */
+
+/* The ops of the function that touch state `i` of `op`. */
+static inline const SnlTouching *snl_touching(const SnlScheduler *s, const SnlOp *op, size_t i)
+{
+    return &s->touching[snl_state_slot(s->func, op->sym[0].state[i])];
+}
 
 /* Do two of attention and kv_write name the same caches, in order, at one position? */
 bool snl_same_rows_of_caches(const SnlOp *a, const SnlOp *b);

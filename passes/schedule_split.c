@@ -276,8 +276,10 @@ static SnlPlacement split_attention(const SnlScheduler *s, const SnlOp *op)
 /* Does attention by parts read these caches at the position of the write? */
 static bool is_read_by_parts(const SnlScheduler *s, const SnlOp *write)
 {
-    for (const SnlOp *op = s->func->first; op; op = op->next)
-        if (op->code == SNL_OP_ATTENTION_PARTS && snl_same_rows_of_caches(op, write)) return true;
+    const SnlTouching *of = snl_touching(s, write, 0);
+    for (size_t k = 0; k < of->n; k++)
+        if (of->at[k]->code == SNL_OP_ATTENTION_PARTS && snl_same_rows_of_caches(of->at[k], write))
+            return true;
     return false;
 }
 

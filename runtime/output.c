@@ -13,6 +13,23 @@
 
 enum { BUFFER_NBYTES = 1 << 16 };
 
+void snlrt_fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/", O_RDONLY) < 0) return;
+}
+
+bool snlrt_input_closed(void)
+{
+    struct stat info;
+    return fstat(STDIN_FILENO, &info) != 0 || S_ISDIR(info.st_mode);
+}
+
+const char *snlrt_write_error(void)
+{
+    return errno == EBADF ? "it is closed" : strerror(errno);
+}
+
 SnlrtStatus snlrt_write(int fd, const char *name, const void *bytes, size_t nbytes, SnlrtError *err)
 {
     const char *at = bytes;
@@ -25,7 +42,7 @@ SnlrtStatus snlrt_write(int fd, const char *name, const void *bytes, size_t nbyt
             struct pollfd ready = {.fd = fd, .events = POLLOUT};
             poll(&ready, 1, -1);
         } else if (errno != EINTR) {
-            return snlrt_fail(err, SNLRT_MACHINE, "cannot write %s: %s", name, strerror(errno));
+            return snlrt_fail(err, SNLRT_MACHINE, "cannot write %s: %s", name, snlrt_write_error());
         }
     }
     return SNLRT_OK;

@@ -7,6 +7,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A descriptor 0, 1 or 2 that was closed would be given to the next file that is opened, and text
+ * would end up in it. Something that can be opened everywhere, and neither read nor written, takes
+ * the place. To be called first. */
+void snlrt_fill_standard_descriptors(void);
+/* Nothing can be read from standard input: it was closed (or is a directory). */
+bool snlrt_input_closed(void);
+/* Why a write failed, of errno. */
+const char *snlrt_write_error(void);
+
 /* Writes all bytes to a descriptor now; `name` is for the message. */
 SnlrtStatus snlrt_write(int fd, const char *name, const void *bytes, size_t nbytes,
                         SnlrtError *err);

@@ -89,6 +89,10 @@ static SnlrtStatus read_all(int fd, const char *name, size_t max_nbytes, SnlrtTe
 
 SnlrtStatus snlrt_read_text(const char *path, size_t max_nbytes, SnlrtText *out, SnlrtError *err)
 {
+    if (!path && snlrt_input_closed())
+        return snlrt_fail(err, SNLRT_USAGE,
+                          "standard input: found it closed, wanted a prompt: pipe one in, or give "
+                          "it with -p TEXT, -f FILE or --ids \"1 2 3\"");
     if (!path) return read_all(STDIN_FILENO, "standard input", max_nbytes, out, err);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return snlrt_fail(err, SNLRT_MACHINE, "%s: cannot open: %s", path, strerror(errno));
@@ -134,14 +138,6 @@ SnlrtStatus snlrt_program_session(const SnlrtProgram *program, SnlrtSession **ou
 }
 
 /* ---- the way in ---- */
-
-/* A descriptor 0, 1 or 2 that was closed would be given to the next file we open, and text would
- * end up in it. Something that can be opened everywhere and never written takes the place. */
-static void fill_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/", O_RDONLY) < 0) return;
-}
 
 static const char *base_name(const char *argv0)
 {
@@ -234,7 +230,7 @@ int snlrt_program_main(const SnlrtModel *model, int argc, char **argv)
     SnlrtModel chosen;
     SnlrtProgram program = {.model = &chosen, .name = base_name(argv0), .started = snlrt_seconds()};
     SnlrtStatus status = snlrt_level_choose(model, getenv("SNL_LEVEL"), &chosen, &err);
-    fill_standard_descriptors();
+    snlrt_fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other */
     if (status == SNLRT_OK) status = snlrt_options_parse(argc, argv, &program.options, &err);
     if (status == SNLRT_OK) status = run_task(&program, argv0, &err);

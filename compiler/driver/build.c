@@ -10,6 +10,7 @@
 #include "compiler/driver/summary.h"
 #include "ir/base/clock.h"
 #include "ir/base/file.h"
+#include "runtime/output.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static SnlStatus write_error(Build *b)
 {
     const char *path = b->options->out_path;
     return snl_error_at(b->c.diag, SNL_E_MACHINE, path ? path : "stdout", "cannot write: %s",
-                        strerror(errno));
+                        snlrt_write_error());
 }
 
 static SnlStatus copy_file(Build *b, const char *from)
@@ -58,6 +59,7 @@ static SnlStatus append_payload(Build *b)
                           .tokenizer = b->c.tokenizer,
                           .tokenizer_nbytes = b->c.tokenizer_nbytes,
                           .payload_id = b->c.spec.payload_id,
+                          .path = b->options->out_path,
                           .written = b->written};
     SnlProgressBar bar = snl_progress_bar("weights");
     SnlStatus status = snl_trailer_append(b->stream, &trailer, b->c.diag, snl_progress_draw, &bar);

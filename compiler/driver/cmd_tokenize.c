@@ -5,6 +5,7 @@
 #include "compiler/frontend/tokenizer.h"
 #include "ir/base/checked.h"
 #include "ir/base/file.h"
+#include "runtime/output.h"
 #include "runtime/tokenizer.h"
 
 #include <argp.h>
@@ -85,6 +86,10 @@ static void session_close(Session *s)
 static SnlStatus read_input(Session *s)
 {
     size_t got;
+    if (snlrt_input_closed())
+        return snl_error_at(s->diag, SNL_E_USAGE, "standard input",
+                            "found it closed, wanted what to work on: pipe it in, or give a file "
+                            "with '<FILE'");
     do {
         if (s->input.cap - s->input.n < 4096) {
             s->input.cap = s->input.cap ? 2 * s->input.cap : 65536;
@@ -102,7 +107,7 @@ static SnlStatus end_output(Session *s)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return SNL_OK;
     return snl_error_at(s->diag, SNL_E_MACHINE, "standard output", "cannot write: %s",
-                        strerror(errno));
+                        snlrt_write_error());
 }
 
 /* ---- tokenize ------------------------------------------------------------------------------ */

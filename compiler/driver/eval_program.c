@@ -31,7 +31,8 @@ static SnlStatus append_weights(SnlCompilation *c, const char *library)
                           .source = c->model.source,
                           .tokenizer = c->tokenizer,
                           .tokenizer_nbytes = c->tokenizer_nbytes,
-                          .payload_id = c->spec.payload_id};
+                          .payload_id = c->spec.payload_id,
+                          .path = library};
     FILE *stream = fopen(library, "ab");
     if (!stream)
         return snl_error_at(c->diag, SNL_E_MACHINE, library, "cannot open: %s", strerror(errno));

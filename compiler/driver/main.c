@@ -1,6 +1,7 @@
 /* compiler/driver/main.c -- `snlpc COMMAND ...`: finds the command and hands over. */
 #include "compiler/driver/commands.h"
 #include "compiler/driver/emergency.h"
+#include "runtime/output.h"
 
 #include <argp.h>
 #include <stdbool.h>
@@ -63,7 +64,7 @@ static int unknown_command(const char *name)
 static bool flush_stdout(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return true;
-    perror("snlpc: error[E0601]: stdout: cannot write");
+    fprintf(stderr, "snlpc: error[E0601]: stdout: cannot write: %s\n", snlrt_write_error());
     return false;
 }
 
@@ -87,6 +88,7 @@ static int run_command(const Command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    snlrt_fill_standard_descriptors();
     atexit(check_help);
     if (argc < 2) {
         print_help(stderr);

@@ -129,6 +129,10 @@ mkdir tmp
 (ulimit -f 2000 && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" $native -o o/p) \
     >out 2>err
 [ $? = 4 ] || fail "a file that may not grow is not exit code 4"
+[ "$(wc -l <err)" = 1 ] || fail "a file that may not grow is not told in one line"
+(ulimit -f 1000 && exec env TMPDIR="$dir/tmp" "$snlpc" compile "$model" $native -o o/p) >out 2>err
+[ $? = 4 ] || fail "a program that may not grow is not exit code 4"
+grep -q "/program: error.*: cannot write: files may have 1024000 bytes here.*ulimit -f" err || fail "the limit is not told"
 [ -z "$(ls -A tmp)" ] || fail "temporary files stay behind: $(ls -A tmp)"
 expect_empty "a failed compile"
 
@@ -156,6 +160,16 @@ expect 0 "module @" "$snlpc" opt seq.snl
 cmp -s out seq.snl || fail "IR text does not round-trip"
 "$snlpc" opt - <seq.snl >out 2>err || fail "opt does not read stdin"
 cmp -s out seq.snl || fail "IR text does not round-trip through stdin"
+# Streams that are closed.
+"$snlpc" opt - <&- >out 2>err; [ $? = 2 ] || fail "closed input of opt is not exit code 2"
+grep -q "standard input: error.*: found it closed, wanted IR text" err || fail "closed input of opt is not told"
+"$snlpc" tokenize "$model" <&- >out 2>err; [ $? = 2 ] || fail "closed input of tokenize is not exit code 2"
+grep -q "standard input: error.*: found it closed" err || fail "closed input of tokenize is not told"
+"$snlpc" opt seq.snl <&- >out 2>err || fail "an input that is not wanted is missed"
+"$snlpc" inspect "$model" >&- 2>err; [ $? = 4 ] || fail "closed output is not exit code 4"
+grep -q "stdout: cannot write: it is closed" err || fail "closed output is not told"
+"$snlpc" compile "$model" --emit ir --print-ir-after simplify -o o/x.snl <&- >&- 2>&- || fail "compile misses streams"
+grep -q "after simplify" o/x.snl && fail "what goes to a closed stream is in the output"
 expect 1 "tokens of the call: found 129, wanted at most 128, the positions that" \
     "$snlpc" run seq.snl forward --tokens 129 --random-weights 1
 expect 2 "--tokens: error[E0501]: found 1000000, wanted at most 65536" \

@@ -338,7 +338,7 @@ class Program(unittest.TestCase):
         self.assertIn(b"compiled for blocks of up to 16", done.stderr)
 
     def test_closed_and_full_outputs(self):
-        for shell, reason in ((">&-", "Bad file descriptor"), (">/dev/full", "No space left")):
+        for shell, reason in ((">&-", "it is closed"), (">/dev/full", "No space left")):
             done = subprocess.run(["sh", "-c", f"'{self.prog}' -p x -n 9 {shell}"], timeout=60,
                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
             self.assertEqual(done.returncode, MACHINE)
@@ -348,6 +348,15 @@ class Program(unittest.TestCase):
         done = subprocess.run(["sh", "-c", line], timeout=60)
         self.assertEqual(done.returncode, MACHINE)
         self.assertFalse(path.exists())
+
+    def test_closed_input(self):
+        """Told as what it is; not missed when a prompt is given."""
+        line = f"'{self.prog}' {{}} -n 2 <&-"
+        done = subprocess.run(["sh", "-c", line.format("")], timeout=60, capture_output=True)
+        self.assertEqual(done.returncode, USAGE)
+        self.assertIn(b"standard input: found it closed, wanted a prompt: pipe one in", done.stderr)
+        done = subprocess.run(["sh", "-c", line.format("-p x")], timeout=60, capture_output=True)
+        self.assertEqual(done.returncode, 0)
 
     def test_closed_pipe(self):
         reader, writer = os.pipe()

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -36,7 +37,7 @@ static void spawn_reports_a_missing_tool(void **state)
 {
     Support *s = *state;
     const char *argv[] = {support_path(s, "no-such-tool"), NULL};
-    assert_int_equal(snl_spawn(argv, "tool-19", s->diag), SNL_MACHINE);
+    assert_int_equal(snl_spawn(argv, "tool-19", NULL, s->diag), SNL_MACHINE);
     assert_diag(s->diag, "no-such-tool: error[E0601]: cannot start");
     assert_diag(s->diag, "(Debian package tool-19)");
 }
@@ -45,13 +46,13 @@ static void spawn_repeats_what_the_tool_says(void **state)
 {
     Support *s = *state;
     const char *good[] = {"/bin/sh", "-c", "echo fine >&2; exit 0", NULL};
-    assert_int_equal(snl_spawn(good, "dash", s->diag), SNL_OK);
+    assert_int_equal(snl_spawn(good, "dash", NULL, s->diag), SNL_OK);
     assert_int_equal(snl_diag_errors(s->diag), 0);
     const char *bad[] = {"/bin/sh", "-c", "echo 'undefined symbol: snlrt_model' >&2; exit 7", NULL};
-    assert_int_equal(snl_spawn(bad, "dash", s->diag), SNL_MACHINE);
+    assert_int_equal(snl_spawn(bad, "dash", NULL, s->diag), SNL_MACHINE);
     assert_diag(s->diag, "failed with exit status 7: undefined symbol: snlrt_model");
     const char *killed[] = {"/bin/sh", "-c", "kill -9 $$", NULL};
-    assert_int_equal(snl_spawn(killed, "dash", s->diag), SNL_MACHINE);
+    assert_int_equal(snl_spawn(killed, "dash", NULL, s->diag), SNL_MACHINE);
     assert_diag(s->diag, "ended by signal 9");
 }
 
@@ -63,8 +64,31 @@ static void spawn_survives_a_talkative_tool(void **state)
         "i=0; while [ $i -lt 3000 ]; do echo 'a line of complaint number' $i >&2; "
         "i=$((i+1)); done; exit 1",
         NULL};
-    assert_int_equal(snl_spawn(argv, "dash", s->diag), SNL_MACHINE);
+    assert_int_equal(snl_spawn(argv, "dash", NULL, s->diag), SNL_MACHINE);
     assert_diag(s->diag, "number 0|a line");
+}
+
+/* A disk that is full, and a limit, are told as what they are, with the file; anything else is not
+ * taken for them. */
+static void no_room_is_told_with_the_file(void **state)
+{
+    Support *s = *state;
+    const char *full[] = {"/bin/sh", "-c", "kill -BUS $$", NULL};
+    assert_int_equal(snl_spawn(full, "dash", "out/program", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "out/program: error[E0601]: cannot write: No space left on device; make");
+    const char *says[] = {"/bin/sh", "-c", "echo 'x: No space left on device' >&2; exit 1", NULL};
+    assert_int_equal(snl_spawn(says, "dash", "second", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "second: error[E0601]: cannot write: No space");
+    const char *dump[] = {"/bin/sh", "-c", "echo 'Stack dump:' >&2; exit 1", NULL};
+    assert_int_equal(snl_spawn(dump, "dash", "third", s->diag), SNL_MACHINE);
+    assert_diag(s->diag, "/bin/sh: error[E0601]: failed with exit status 1: Stack dump:");
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){1 << 20, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(snl_spawn(dump, "dash", "fourth", s->diag), SNL_MACHINE);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_diag(s->diag, "fourth: error[E0601]: cannot write: files may have 1048576 bytes here");
 }
 
 /* ---- linking --------------------------------------------------------------------------------- */
@@ -195,8 +219,8 @@ static void manifest_carries_the_hashes(void **state)
     for (size_t i = 0; i < m.payload.n; i++) {
         const SnlPackedWeight *w = &m.payload.at[i];
         uint64_t hash = XXH3_64bits(payload + w->offset, (size_t)w->nbytes);
-        assert_non_null(strstr(manifest, snl_arena_printf(s->arena, "\"name\": \"%s\"",
-                                                          w->weight->name)));
+        assert_non_null(
+            strstr(manifest, snl_arena_printf(s->arena, "\"name\": \"%s\"", w->weight->name)));
         assert_non_null(strstr(manifest, snl_arena_printf(s->arena, "\"xxh3\": \"%016llx\"",
                                                           (unsigned long long)hash)));
     }
@@ -208,13 +232,14 @@ static void identity_depends_on_places_and_tokenizer(void **state)
     Support *s = *state;
     Model a, b;
     open_model(s, &a, text);
-    open_model(s, &b, "module @m\n"
-                      "weight @e : f32[20, 7] = source \"m\" \"e\"\n"
-                      "weight @g : f32[7] = source \"m\" \"g\"\n"
-                      "func @f(%ids: i32[T]) -> f32[T, 7] {\n"
-                      "  %x = embed %ids, @e : f32[T, 7]\n"
-                      "  %y = rms_norm %x, @g {eps = 1e-05} : f32[T, 7]\n"
-                      "  return %y\n}\n");
+    open_model(s, &b,
+               "module @m\n"
+               "weight @e : f32[20, 7] = source \"m\" \"e\"\n"
+               "weight @g : f32[7] = source \"m\" \"g\"\n"
+               "func @f(%ids: i32[T]) -> f32[T, 7] {\n"
+               "  %x = embed %ids, @e : f32[T, 7]\n"
+               "  %y = rms_norm %x, @g {eps = 1e-05} : f32[T, 7]\n"
+               "  return %y\n}\n");
     uint64_t id = snl_trailer_id(&a.payload, "T", 1);
     assert_true(id == snl_trailer_id(&a.payload, "T", 1));
     assert_true(id != snl_trailer_id(&a.payload, "U", 1));
@@ -239,11 +264,12 @@ static void weights_are_written_in_huge_pages(void **state)
 {
     Support *s = *state;
     Model m;
-    open_model(s, &m, "module @m\n"
-                      "weight @e : f32[10000, 131] = random {seed = 1}\n"
-                      "func @f(%ids: i32[T]) -> f32[T, 131] {\n"
-                      "  %x = embed %ids, @e : f32[T, 131]\n"
-                      "  return %x\n}\n");
+    open_model(s, &m,
+               "module @m\n"
+               "weight @e : f32[10000, 131] = random {seed = 1}\n"
+               "func @f(%ids: i32[T]) -> f32[T, 131] {\n"
+               "  %x = embed %ids, @e : f32[T, 131]\n"
+               "  return %x\n}\n");
     n_writes = 0;
     SnlFile whole = write_program(s, &m, "whole", "TOKENS");
     assert_in_range(n_writes, 4, 8); /* padding, and the blocks of 5 MiB */
@@ -283,6 +309,7 @@ int main(void)
         support_test(spawn_reports_a_missing_tool),
         support_test(spawn_repeats_what_the_tool_says),
         support_test(spawn_survives_a_talkative_tool),
+        support_test(no_room_is_told_with_the_file),
         support_test(broken_objects_leave_nothing_behind),
         support_test(code_for_another_machine_is_refused),
         support_test(a_missing_linker_is_named),
