@@ -353,10 +353,10 @@ def decode_beside_a_reader():
     program, matrices = SCRATCH / "read", 15_187_968 / 32 * 34  # 6 layers, and the embedding that is the head too
     run([SNLPC, "compile", config_folder("read-model", SHAPE_15M), "-o", program, "--random-weights", "1",
          "--weights", "q8_0", "--cpu", "native"])
-    memory = json.loads(run([program, "--bench", "--json", "-t", "3"]).stdout)["memory"]
+    memory = json.loads(run([program, "--bench", "--json", "-c", "64", "-t", "3"]).stdout)["memory"]
     check(abs(memory["weight_bytes_per_token"] / matrices - 1) < 0.01, f"{memory}, wanted about {matrices} bytes")
     check(memory["turns"] >= 8 and memory["reader_gb_per_second"] > 0 < memory["decode_gb_per_second"], f"{memory}")
-    text = run([program, "--bench"]).stdout.decode()
+    text = run([program, "--bench", "-c", "64"]).stdout.decode()
     check(re.search(r"^memory [\d.]+ GB/s of weights in decode; a plain reader of them, in turns: [\d.]+ GB/s "
                     r"\(\d+ %\)$", text, re.MULTILINE), text)
 
@@ -367,13 +367,13 @@ def payload_offset(program):
 
 def huge_pages():
     """A copy in huge pages is the same program; without it nothing is copied."""
-    weights = json.loads(run([large(), "--bench", "--json"]).stdout)
+    weights = json.loads(run([large(), "--bench", "--json", "-c", "64"]).stdout)
     check(weights["huge_page_bytes"] == 0, f"bytes copied without being asked for: {weights}")
     check(payload_offset(large().read_bytes()) % HUGE == 0, "the payload does not begin with a huge page")
     small = llama().read_bytes()
     begin = payload_offset(small)
     check(any(small[begin - PAGES:begin]), "small weights lie further behind the program than a place for them is")
-    copied = json.loads(run([large(), "--bench", "--json", "--huge-pages"]).stdout)["huge_page_bytes"]
+    copied = json.loads(run([large(), "--bench", "--json", "-c", "64", "--huge-pages"]).stdout)["huge_page_bytes"]
     offered = "[never]" not in pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     check(copied % HUGE == 0 and (copied > weights["weight_bytes"] - 2 * HUGE if offered else copied == 0),
           f"{copied} bytes copied of {weights['weight_bytes']}")
