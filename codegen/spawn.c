@@ -67,7 +67,8 @@ static bool beyond_limit(int status, const char *said, struct rlimit *out_limit)
 {
     if (getrlimit(RLIMIT_FSIZE, out_limit) != 0 || out_limit->rlim_cur == RLIM_INFINITY)
         return false;
-    return (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) || strstr(said, "Stack dump");
+    if (WIFSIGNALED(status)) return WTERMSIG(status) == SIGXFSZ;
+    return strstr(said, "Stack dump") != NULL;
 }
 
 static bool disk_is_full(int status, const char *said)

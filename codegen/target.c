@@ -325,10 +325,10 @@ SnlStatus snl_gen_write(SnlGen *g, const SnlTargetOptions *options, SnlEmitKind 
         nbytes = LLVMGetBufferSize(buffer);
     }
     size_t written = fwrite(bytes, 1, nbytes, out.stream);
+    int error = errno; /* LLVM may change it */
     if (buffer) LLVMDisposeMemoryBuffer(buffer);
     LLVMDisposeMessage(text);
     if (written != nbytes) {
-        int error = errno;
         snl_output_abort(&out);
         return snl_error_at(g->diag, SNL_E_MACHINE, path, "cannot write: %s", strerror(error));
     }

@@ -158,8 +158,8 @@ SnlStatus snl_trailer_append(FILE *stream, const SnlTrailer *trailer, SnlDiag *d
 {
     off_t end = ftello(stream);
     if (end < 0)
-        return snl_error_at(diag, SNL_E_MACHINE, NULL, "the output is not a plain file: %s",
-                            strerror(errno));
+        return snl_error_at(diag, SNL_E_MACHINE, trailer->path,
+                            "the output is not a plain file: %s", strerror(errno));
     uint64_t align =
         trailer->payload->nbytes < SNLRT_HUGE_WEIGHTS ? SNLRT_PAYLOAD_ALIGN : SNLRT_HUGE_ALIGN;
     uint64_t offset = ((uint64_t)end + align - 1) / align * align;

@@ -4,7 +4,8 @@
  * that was made last. So the search follows the values that some later operation reads as its last
  * made operand; when all of them that are left depend, so does everything behind. In a chain of
  * layers that is the end of a layer, where only the chained state goes on. Without it every search
- * would go to the function's end, and all of them together with the square of the layers. */
+ * would go to the function's end, and all of them together with the square of the layers. What is
+ * left of that square is one short walk over the function after each merge (snl_reach_find). */
 #include "passes/merge_linear.h"
 
 SnlValue *snl_reach_latest(const SnlReach *r, const SnlOp *op)

@@ -27,7 +27,7 @@ bool snlrt_input_closed(void)
 
 const char *snlrt_write_error(void)
 {
-    return errno == EBADF ? "it is closed" : strerror(errno);
+    return errno == EBADF ? "it is closed, or open for reading only" : strerror(errno);
 }
 
 SnlrtStatus snlrt_write(int fd, const char *name, const void *bytes, size_t nbytes, SnlrtError *err)

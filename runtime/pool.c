@@ -393,7 +393,7 @@ static void look_around(SnlrtPool *pool)
 {
     bool watches = !pool->pins && most_carriers(pool) > 1;
     SnlrtLoad load = watches ? snlrt_machine_load() : (SnlrtLoad){0};
-    pool->machine_cpus = watches ? snlrt_machine_cpus() : 1;
+    pool->machine_cpus = snlrt_machine_cpus();
     snlrt_crowd_init(&pool->crowd, most_carriers(pool), free_cpus(pool, load.n_running),
                      load.recent > many_threads_recently);
 }

@@ -22,6 +22,7 @@ struct SnlrtSession {
     bool chooses; /* the number of threads that decode */
     SnlrtChooser chooser;
     SnlrtCtx ctx;
+    int64_t n_decoders; /* threads that the last token alone ran on */
     int64_t context, block, pos;
     int64_t work_bytes;
     int64_t single_looks; /* left for missing rows of a token alone */
@@ -109,6 +110,7 @@ static SnlrtStatus session_init(SnlrtSession *s, const SnlrtSessionOptions *o, S
         snlrt_pool_create(o->n_threads, o->pin_threads ? SNLRT_POOL_PIN : 0, &s->pool, err));
     s->single_looks = SINGLE_LOOKS;
     s->chooses = o->choose_threads;
+    s->n_decoders = o->n_threads;
     snlrt_chooser_init(&s->chooser, s->chooses ? o->n_threads : 1);
     s->ctx.weights = o->weights;
     s->ctx.barrier = snlrt_pool_barrier(s->pool);
@@ -167,9 +169,11 @@ static void run_chosen(SnlrtSession *s, Call *call)
 {
     int64_t wanted = snlrt_chooser_threads(&s->chooser);
     int64_t n_threads = snlrt_pool_carriers(s->pool, wanted);
+    if (n_threads < wanted && s->chooser.chosen < n_threads) n_threads = s->chooser.chosen;
     bool listens = n_threads == wanted && snlrt_chooser_listens(&s->chooser);
     double begin = listens ? snlrt_seconds() : 0;
     run_call(s, call, n_threads);
+    s->n_decoders = n_threads;
     if (n_threads == wanted)
         snlrt_chooser_note(&s->chooser, listens ? snlrt_seconds() - begin : 0);
 }
@@ -204,7 +208,7 @@ static void fetch_rows(SnlrtSession *s, const int32_t *tokens, int64_t n)
         return;
     }
     s->single_looks = SINGLE_LOOKS;
-    Rows rows = {s, tokens, n, snlrt_pool_threads(s->pool)};
+    Rows rows = {s, tokens, n, prompt_threads(s)};
     snlrt_pool_run(s->pool, rows.n_parts, ask_for_part, &rows);
 }
 
@@ -311,9 +315,14 @@ int64_t snlrt_session_threads(const SnlrtSession *session)
     return session->chooses ? session->chooser.chosen : snlrt_pool_threads(session->pool);
 }
 
+int64_t snlrt_session_decoders(const SnlrtSession *session)
+{
+    return session->n_decoders;
+}
+
 void snlrt_session_share(SnlrtSession *session, SnlrtJob *job, void *user)
 {
-    snlrt_pool_run(session->pool, snlrt_session_threads(session), job, user);
+    snlrt_pool_run(session->pool, session->n_decoders, job, user);
 }
 
 int64_t snlrt_session_max_threads(const SnlrtSession *session)

@@ -62,7 +62,10 @@ int64_t snlrt_session_context(const SnlrtSession *session); /* positions there a
 int64_t snlrt_session_block(const SnlrtSession *session);
 int64_t snlrt_session_threads(const SnlrtSession *session);     /* that decode, as of now */
 int64_t snlrt_session_max_threads(const SnlrtSession *session); /* that there are */
-/* Calls job(user, part), parts from 0 to snlrt_session_threads - 1, on the threads that decode. */
+/* Threads that the last token alone ran on: during trials, and beside other programs, they are not
+ * those above. */
+int64_t snlrt_session_decoders(const SnlrtSession *session);
+/* Calls job(user, part), parts from 0 to snlrt_session_decoders - 1, on those threads. */
 void snlrt_session_share(SnlrtSession *session, SnlrtJob *job, void *user);
 /* Does a trial of the number of threads go on (runtime/chooser.h)? Not while it waits for
  * processors that other programs have. */

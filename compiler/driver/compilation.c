@@ -7,6 +7,7 @@
 #include "compiler/driver/states.h"
 #include "compiler/driver/summary.h"
 #include "compiler/frontend/tokenizer.h"
+#include "passes/schedule.h"
 #include "runtime/abi.h"
 
 #include <inttypes.h>
@@ -143,7 +144,9 @@ static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char 
 /* A program asks its prefill form for a block's last logits alone, and has room for no others. */
 static SnlStatus check_tail(const SnlCompilation *c, const SnlFunc *prefill)
 {
-    if (snl_attr_find(&prefill->attrs, "tail")) return SNL_OK;
+    const SnlOp *logits = snl_in(prefill->last, 0)->def;
+    SnlPlacement p;
+    if (logits && snl_placement_read(logits, &p) && p.tail) return SNL_OK;
     return snl_error_at(c->diag, SNL_E_PIPELINE, "--pipeline",
                         "'@%s' computes every row of its results: a program needs "
                         "`shapes{tail=true}`",
