@@ -49,6 +49,13 @@ bool snl_placement_read(const SnlOp *op, SnlPlacement *out)
     return false;
 }
 
+bool snl_computes_tail(const SnlFunc *func)
+{
+    const SnlOp *def = snl_in(func->last, 0)->def;
+    SnlPlacement p;
+    return def && snl_placement_read(def, &p) && p.tail;
+}
+
 int64_t snl_member_words(const SnlType *type)
 {
     int64_t width = snl_type_width(type);

@@ -60,6 +60,9 @@ typedef struct SnlPlacement {
 
 /* Reads the attributes; false when the op is not scheduled. */
 bool snl_placement_read(const SnlOp *op, SnlPlacement *out);
+/* Is the scheduled function's first result, the logits, computed for the last rows alone? Its
+ * attribute `tail` only asks for that. */
+bool snl_computes_tail(const SnlFunc *func);
 
 /* G of an attention op: `kv_heads`, by default as many as `heads`. */
 int64_t snl_attention_kv_heads(const SnlOp *op);

@@ -144,9 +144,7 @@ static SnlStatus find_scheduled(SnlCompilation *c, const char *func, const char 
 /* A program asks its prefill form for a block's last logits alone, and has room for no others. */
 static SnlStatus check_tail(const SnlCompilation *c, const SnlFunc *prefill)
 {
-    const SnlOp *logits = snl_in(prefill->last, 0)->def;
-    SnlPlacement p;
-    if (logits && snl_placement_read(logits, &p) && p.tail) return SNL_OK;
+    if (snl_computes_tail(prefill)) return SNL_OK;
     return snl_error_at(c->diag, SNL_E_PIPELINE, "--pipeline",
                         "'@%s' computes every row of its results: a program needs "
                         "`shapes{tail=true}`",

@@ -2,6 +2,7 @@
 #include "compiler/driver/run_session.h"
 
 #include "compiler/driver/stages.h"
+#include "passes/schedule.h"
 
 #include <inttypes.h>
 
@@ -15,7 +16,7 @@ static int64_t position_of(const SnlRunSession *s, const SnlTensor *args)
 
 static SnlStatus check_last_row(const SnlRunSession *s)
 {
-    if (!s->run->last_row || snl_attr_find(&s->scheduled->attrs, "tail")) return SNL_OK;
+    if (!s->run->last_row || snl_computes_tail(s->scheduled)) return SNL_OK;
     return snl_error_at(s->diag, SNL_E_USAGE, "--last-row",
                         "'@%s' computes every row of its results; wanted a function that is "
                         "scheduled with `tail`, as forward.prefill of `snlpc compile --emit ir`",

@@ -197,11 +197,44 @@ static void a_session_asks_for_the_rows_of_its_tokens(void **state)
     }
 }
 
+static void run_single(SnlrtSession *session, int32_t id)
+{
+    assert_int_equal(snlrt_session_run(session, &id, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL),
+                     SNLRT_OK);
+}
+
+/* Once nothing was missing for a while, a token alone costs no look, until a prompt's rows miss. */
+static void single_tokens_stop_looking(void **state)
+{
+    (void)state;
+    enum { LOOKS_AND_MORE = 20, NOT_LOOKED_FOR = 250, LOOKED_FOR = 120 };
+    static const int32_t prompt[] = {9, 180, 60, 30};
+    const SnlrtModel model = model_of(2);
+    const SnlrtTable *table = &tables[0];
+    File f;
+    SnlrtSession *session;
+    open_cold(&f);
+    SnlrtSessionOptions options = {.model = &model, .weights = f.map, .n_threads = 1};
+    assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
+    for (size_t at = 0; at < NBYTES; at += f.page) (void)*(volatile uint8_t *)(f.map + at);
+    for (int i = 0; i < LOOKS_AND_MORE; i++) run_single(session, 1);
+    assert_int_equal(madvise(f.map, NBYTES, MADV_DONTNEED), 0);
+    drop(&f);
+    run_single(session, NOT_LOOKED_FOR);
+    assert_int_equal(snlrt_session_run(session, prompt, 4, 0, NULL, NULL, NULL), SNLRT_OK);
+    run_single(session, LOOKED_FOR);
+    snlrt_session_destroy(session);
+    assert_true(comes(&f, (size_t)(table->offset + LOOKED_FOR * table->row_bytes) / f.page));
+    assert_false(
+        in_memory(&f, (size_t)(table->offset + NOT_LOOKED_FOR * table->row_bytes) / f.page));
+    close_file(&f);
+}
+
 static void damaged_tables_are_refused(void **state)
 {
     (void)state;
-    static const SnlrtTable wrong[] = {
-        {-1, 1, 1}, {0, -1, 1}, {0, 1, 0}, {0, 1, -1}, {1, INT64_MAX, 1}, {0, INT64_MAX / 2, 3}};
+    static const SnlrtTable wrong[] = {{-1, 1, 1}, {0, -1, 1},        {0, 1, 0},
+                                       {0, 1, -1}, {1, INT64_MAX, 1}, {0, INT64_MAX / 2, 3}};
     SnlrtModel model = model_of(2);
     SnlrtError err = {""};
     assert_int_equal(snlrt_model_check(&model, &err), SNLRT_OK);
@@ -223,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_short_is_no_harm),
         cmocka_unit_test(missing_rows_are_noticed),
         cmocka_unit_test(a_session_asks_for_the_rows_of_its_tokens),
+        cmocka_unit_test(single_tokens_stop_looking),
         cmocka_unit_test(damaged_tables_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

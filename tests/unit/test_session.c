@@ -1,8 +1,8 @@
 /* Sessions over the hand-written model: blocks, threads, rows, outputs, limits. */
-#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include <cmocka.h>
@@ -106,6 +106,21 @@ static void every_block_and_team_gives_the_same_rows(void **state)
     free(g);
 }
 
+static void count_part(void *user, int64_t part)
+{
+    atomic_fetch_add((_Atomic int *)user + part, 1);
+}
+
+/* On the threads of the token before, also while another number of them is tried. */
+static void assert_shared_by_decoders(SnlrtSession *session, int64_t most)
+{
+    _Atomic int calls[8] = {0};
+    snlrt_session_share(session, count_part, calls);
+    assert_in_range(snlrt_session_decoders(session), 1, most);
+    for (int64_t part = 0; part < 8; part++)
+        assert_int_equal(calls[part], part < snlrt_session_decoders(session));
+}
+
 /* A session that chooses takes steps on several numbers of threads; nobody sees it. */
 static void choice_of_threads_changes_no_row(void **state)
 {
@@ -124,15 +139,11 @@ static void choice_of_threads_changes_no_row(void **state)
             snlrt_session_run(session, tokens + t, 1, SNLRT_RUN_TEXT, NULL, NULL, NULL), SNLRT_OK);
         for (int64_t v = 0; v < FAKE_VOCAB; v += 17)
             assert_true(snlrt_session_logits(session)[v] == expected_logit(tokens, t, v));
+        assert_shared_by_decoders(session, 6);
     }
     assert_in_range(snlrt_session_threads(session), 1, 6);
     assert_int_equal(snlrt_session_max_threads(session), 6);
     snlrt_session_destroy(session);
-}
-
-static void count_part(void *user, int64_t part)
-{
-    atomic_fetch_add((_Atomic int *)user + part, 1);
 }
 
 static void jobs_are_shared_by_the_threads_that_decode(void **state)
@@ -142,10 +153,9 @@ static void jobs_are_shared_by_the_threads_that_decode(void **state)
         SnlrtSessionOptions options = {
             .model = &snlrt_model, .weights = (const uint8_t *)weights, .n_threads = n};
         SnlrtSession *session;
-        _Atomic int calls[7] = {0};
         assert_int_equal(snlrt_session_create(&options, &session, NULL), SNLRT_OK);
-        snlrt_session_share(session, count_part, calls);
-        for (int64_t part = 0; part < 7; part++) assert_int_equal(calls[part], part < n);
+        assert_shared_by_decoders(session, n);
+        assert_int_equal(snlrt_session_decoders(session), n);
         snlrt_session_destroy(session);
     }
 }
