@@ -66,6 +66,12 @@ bool snl_dot_takes_offset(SnlGen *g, int offset)
     return d && d->kind == TWOS && offset == 128;
 }
 
+bool snl_dot_takes_bytes(SnlGen *g)
+{
+    const DotInstruction *d = instruction_of(g);
+    return !d || d->kind != TWOS;
+}
+
 /* acc + sums of four by way of sums of two; u as far as it is from 128 when it is not small. */
 static LLVMValueRef dot_by_twos(SnlGen *g, const DotInstruction *d, LLVMValueRef acc,
                                 LLVMValueRef u, LLVMValueRef s, int offset)

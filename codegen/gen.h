@@ -95,6 +95,8 @@ LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
  * rather have those (snl_dot_takes_offset). No signed byte is -128. */
 LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s, int offset);
 bool snl_dot_takes_offset(SnlGen *g, int offset);
+/* May all 8 bits of an unsigned byte be set? Else u is at most 15, or has its offset of 128. */
+bool snl_dot_takes_bytes(SnlGen *g);
 /* acc + the dot products of pairs of bf16, 16 lanes; only where the target has it. */
 bool snl_has_dot_pairs(SnlGen *g);
 LLVMValueRef snl_dot_pairs(SnlGen *g, LLVMValueRef acc, LLVMValueRef w, LLVMValueRef x);

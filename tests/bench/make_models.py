@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the models of the benchmark shapes, the same numbers in every form that a contestant reads.
 
-usage: make_models.py SHAPE DIR [FORMAT ...]     SHAPE: 260K, 15M, 110M, 0.5B, deep, tiny
+usage: make_models.py SHAPE DIR [FORMAT ...]     SHAPE: 260K, 15M, 110M, 0.5B, 0.5B-llama, deep, tiny
                                                  FORMAT: f32 bf16 q8_0 q4_0 (of GGUF files)
 
 DIR/SHAPE/hf/           Hugging Face folder (config.json, model.safetensors)
