@@ -11,8 +11,8 @@ SnlStatus snl_link_program(const char *object, SnlSanitizer sanitize, const char
 /* Joins objects into one object. */
 SnlStatus snl_link_objects(const char *const *objects, size_t n, const char *out_path,
                            SnlDiag *diag);
-/* Links `object` into a shared object; runtime symbols are resolved from `snlpc` itself or the
- * runtime archive. */
+/* Links `object` into a shared object for this process, whose own runtime serves it (CMakeLists.txt
+ * lists what executables with snl_driver export). */
 SnlStatus snl_link_shared(const char *object, const char *out_path, SnlDiag *diag);
 
 typedef struct SnlTrailer {

@@ -31,6 +31,7 @@
 #define SNL_CODEGEN_PACK_H
 
 #include "codegen/rounding.h"
+#include "ir/base/progress.h"
 #include "ir/weights.h"
 
 typedef enum SnlLayout { SNL_LAYOUT_PLAIN, SNL_LAYOUT_PANELS, SNL_LAYOUT_ROWS } SnlLayout;
@@ -85,8 +86,6 @@ SnlLayout snl_payload_layout(const SnlPayload *payload, const SnlWeight *weight)
 
 /* Receives consecutive bytes. */
 typedef SnlStatus SnlByteSink(void *user, const void *bytes, size_t nbytes);
-/* Called now and then with bytes done of total; may be NULL. */
-typedef void SnlProgress(void *user, int64_t done, int64_t total);
 
 /* What is known of a weight once it is written. */
 typedef struct SnlWritten {

@@ -246,6 +246,12 @@ static SnlStatus make_dump_dir(const Manager *mg)
                         strerror(errno));
 }
 
+static void tell_progress(const Manager *mg, size_t done, size_t n)
+{
+    const SnlPipelineOptions *o = mg->options;
+    if (o->progress) o->progress(o->progress_user, (int64_t)done, (int64_t)n);
+}
+
 static SnlStatus run_all(Manager *mg, const char *text)
 {
     SNL_TRY(snl_pipeline_parse(mg->arena, text, mg->diag, &mg->pipeline));
@@ -257,6 +263,7 @@ static SnlStatus run_all(Manager *mg, const char *text)
     SnlStatus status = SNL_OK;
     while (done < n && status == SNL_OK) {
         SnlArena *scratch = snl_arena_create();
+        tell_progress(mg, done, n);
         status = run_element(mg, done++, scratch);
         snl_arena_destroy(scratch);
     }

@@ -9,6 +9,7 @@
 #ifndef SNL_PASSES_PASS_H
 #define SNL_PASSES_PASS_H
 
+#include "ir/base/progress.h"
 #include "ir/ir.h"
 #include "ir/weights.h"
 
@@ -67,6 +68,8 @@ typedef struct SnlPipelineOptions {
     const char *dump_dir;     /* one numbered file per dump instead: 03-simplify.snl */
     SnlWeightSource *source;
     FILE *log;                /* timing and check-each reports; NULL: stderr */
+    SnlProgress *progress;    /* of passes; NULL: nobody asks */
+    void *progress_user;
 } SnlPipelineOptions;
 
 /* Runs `text` over `module`; an empty text is the empty pipeline. */

@@ -76,8 +76,12 @@ static SnlStatus emit(Build *b)
         return snl_error_at(c->diag, SNL_E_MACHINE, "$TMPDIR",
                             "cannot make a folder for temporary files: %s", strerror(errno));
     const char *code = snl_emergency_path(c->arena, "code");
-    SNL_TRY(snl_emit_program(c->model.module, &c->payload, &c->spec, &o->compile.target,
-                             emit_kind(o->kind), code, c->diag));
+    SnlProgressBar bar = snl_progress_bar("code");
+    snl_progress_begin(&bar);
+    SnlStatus status = snl_emit_program(c->model.module, &c->payload, &c->spec, &o->compile.target,
+                                        emit_kind(o->kind), code, c->diag);
+    snl_progress_end(&bar);
+    SNL_TRY(status);
     if (o->kind != SNL_BUILD_EXE) return copy_file(b, code);
     const char *program = snl_emergency_path(c->arena, "program");
     SNL_TRY(snl_link_program(code, o->compile.target.sanitize, program, c->diag));

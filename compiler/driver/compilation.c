@@ -3,6 +3,7 @@
 
 #include "codegen/link.h"
 #include "compiler/driver/emergency.h"
+#include "compiler/driver/progress.h"
 #include "compiler/driver/reproducer.h"
 #include "compiler/driver/states.h"
 #include "compiler/driver/summary.h"
@@ -104,6 +105,21 @@ static SnlStatus open_model(SnlCompilation *c)
     return snl_keep_states(forward, c->diag, &c->outputs, &c->n_outputs);
 }
 
+/* With a bar where nothing else is written to the terminal meanwhile. */
+static SnlStatus run_passes(SnlCompilation *c, const char *text)
+{
+    SnlPipelineOptions options = c->options->pipeline.options;
+    SnlProgressBar bar = snl_progress_bar("passes");
+    options.source = c->model.source;
+    if (!options.print_before && !options.print_after && !options.timing && !options.check_each) {
+        options.progress = snl_progress_draw;
+        options.progress_user = &bar;
+    }
+    SnlStatus status = snl_pipeline_run(c->model.module, text, &options, c->diag);
+    snl_progress_end(&bar);
+    return status;
+}
+
 SnlStatus snl_compilation_rewrite(SnlCompilation *c)
 {
     const SnlCompileOptions *o = c->options;
@@ -119,9 +135,7 @@ SnlStatus snl_compilation_rewrite(SnlCompilation *c)
     SNL_TRY(snl_modes_fit(&c->modes, m, c->model.source, c->diag));
     snl_emergency_set_reproducer(snl_reproducer_text(c->arena, m, o->argv, text));
     if (!o->pipeline.text) SNL_TRY(snl_modes_clone(&c->modes, m, c->diag));
-    SnlPipelineOptions options = o->pipeline.options;
-    options.source = c->model.source;
-    SNL_TRY(snl_pipeline_run(m, text, &options, c->diag));
+    SNL_TRY(run_passes(c, text));
     for (size_t i = 0; i < c->modes.list.n; i++)
         SNL_TRY(check_mode_caches(c, &c->modes.list.at[i]));
     return SNL_OK;

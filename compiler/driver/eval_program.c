@@ -51,8 +51,12 @@ static SnlStatus compile(SnlCompilation *c, const char *library)
     target.pic = true;
     if (!target.cpu) target.cpu = "native"; /* it runs here and nowhere else */
     const char *object = snl_emergency_path(c->arena, "eval.o");
-    SNL_TRY(snl_emit_program(c->model.module, &c->payload, &c->spec, &target, SNL_EMIT_OBJ, object,
-                             c->diag));
+    SnlProgressBar bar = snl_progress_bar("code");
+    snl_progress_begin(&bar);
+    SnlStatus status = snl_emit_program(c->model.module, &c->payload, &c->spec, &target,
+                                        SNL_EMIT_OBJ, object, c->diag);
+    snl_progress_end(&bar);
+    SNL_TRY(status);
     SNL_TRY(snl_link_shared(object, library, c->diag));
     return append_weights(c, library);
 }
@@ -74,14 +78,18 @@ static SnlStatus load(SnlEvalProgram *p, const char *library)
                            diag);
 }
 
+/* Before anything is compiled: without one there is no text to judge by. */
 static SnlStatus open_tokenizer(SnlEvalProgram *p)
 {
     const char *text = NULL;
-    int code = snlrt_tokenizer_create(p->payload.tokenizer, p->payload.tokenizer_nbytes,
-                                      &p->tokenizer, &text);
-    if (code == SNLRT_TOKEN_OK) return SNL_OK;
-    return snl_error_at(p->c.diag, code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_TOKENIZER,
-                        NULL, "tokenizer: %s", text);
+    int code = snlrt_tokenizer_create(p->c.tokenizer, p->c.tokenizer_nbytes, &p->tokenizer, &text);
+    if (code != SNLRT_TOKEN_OK)
+        return snl_error_at(p->c.diag,
+                            code == SNLRT_TOKEN_MACHINE ? SNL_E_MACHINE : SNL_E_TOKENIZER, NULL,
+                            "tokenizer: %s", text);
+    if (snlrt_tokenizer_kind(p->tokenizer) != SNLRT_TOKENIZER_NONE) return SNL_OK;
+    return snl_error_at(p->c.diag, SNL_E_UNSUPPORTED, p->c.options->model,
+                        "the model has no tokenizer, so a text means nothing to it");
 }
 
 static SnlStatus open_sessions(SnlEvalProgram *p, int64_t n_threads)
@@ -115,8 +123,8 @@ SnlStatus snl_eval_program_open(const SnlCompileOptions *options, int64_t n_thre
     *out = (SnlEvalProgram){.c = {.options = options, .arena = snl_arena_create(), .diag = diag}};
     SNL_TRY(snl_compilation_rewrite(&out->c));
     SNL_TRY(snl_compilation_describe(&out->c));
-    SNL_TRY(build_and_load(out));
     SNL_TRY(open_tokenizer(out));
+    SNL_TRY(build_and_load(out));
     return open_sessions(out, n_threads);
 }
 

@@ -32,9 +32,6 @@ SnlStatus snl_eval_text_read(const SnlEvalSet *set, const char *path, int64_t ma
 {
     const SnlEvalProgram *p = set->row[0].program;
     *out = (SnlEvalText){0};
-    if (snlrt_tokenizer_kind(p->tokenizer) == SNLRT_TOKENIZER_NONE)
-        return snl_error_at(p->c.diag, SNL_E_UNSUPPORTED, p->c.options->model,
-                            "the model has no tokenizer, so a text means nothing to it");
     SnlFile file;
     SNL_TRY(snl_file_map(p->c.arena, path, p->c.diag, &file));
     SnlStatus status = encode(p, path, "", 0, SNLRT_ENCODE_TEMPLATE, &out->ids);

@@ -1,6 +1,7 @@
 /* compiler/driver/progress.c -- one line, redrawn when it changes. */
 #include "compiler/driver/progress.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,11 @@ void snl_progress_draw(void *user, int64_t done, int64_t total)
     filled[BAR_WIDTH] = '\0';
     fprintf(stderr, "\r%s [%s] %3d %%", bar->label, filled, now / 10);
     fflush(stderr);
+}
+
+void snl_progress_begin(SnlProgressBar *bar)
+{
+    snl_progress_draw(bar, 0, 1);
 }
 
 void snl_progress_end(SnlProgressBar *bar)

@@ -1,9 +1,11 @@
-/* compiler/driver/progress.h -- a bar on stderr while weights are written; silent without a
- * terminal. */
+/* compiler/driver/progress.h -- a bar on stderr while passes run, code is made and weights are
+ * written; silent without a terminal. */
 #ifndef SNL_DRIVER_PROGRESS_H
 #define SNL_DRIVER_PROGRESS_H
 
-#include "codegen/pack.h"
+#include "ir/base/progress.h"
+
+#include <stdbool.h>
 
 typedef struct SnlProgressBar {
     const char *label;
@@ -14,6 +16,8 @@ typedef struct SnlProgressBar {
 SnlProgressBar snl_progress_bar(const char *label);
 /* A SnlProgress; user is the SnlProgressBar. */
 void snl_progress_draw(void *user, int64_t done, int64_t total);
+/* The line with nothing done, for work that ends all at once. */
+void snl_progress_begin(SnlProgressBar *bar);
 /* Wipes the line. */
 void snl_progress_end(SnlProgressBar *bar);
 

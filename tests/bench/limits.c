@@ -238,15 +238,10 @@ static int usage(void)
     return 2;
 }
 
-int main(int argc, char **argv)
+/* The words after the command. */
+static int run_command(char **argv, bool reads, Team *team)
 {
-    bool reads = argc == 6 && !strcmp(argv[1], "read");
-    bool dots = argc == 4 &&
-                (!strcmp(argv[1], "f32") || !strcmp(argv[1], "bf16") || !strcmp(argv[1], "int8"));
-    if (!reads && !dots) return usage();
     const char *threads = argv[reads ? 3 : 2], *seconds = argv[reads ? 4 : 3];
-    Team *team = calloc(1, sizeof *team);
-    if (!team) return fail("memory", "none", "some");
     int64_t n = number(threads);
     if (n < 1 || n > MAX_THREADS) return fail("THREADS", threads, "1 to 256");
     team->n_threads = (int)n;
@@ -254,7 +249,18 @@ int main(int argc, char **argv)
     team->seconds = strtod(seconds, &end);
     if (*end || end == seconds || !(team->seconds > 0 && team->seconds <= 60))
         return fail("SECONDS", seconds, "a number above 0, at most 60");
-    int code = reads ? command_read(argv[2], team, argv[5]) : command_dots(argv[1], team);
+    return reads ? command_read(argv[2], team, argv[5]) : command_dots(argv[1], team);
+}
+
+int main(int argc, char **argv)
+{
+    bool reads = argc == 6 && !strcmp(argv[1], "read");
+    bool dots = argc == 4 &&
+                (!strcmp(argv[1], "f32") || !strcmp(argv[1], "bf16") || !strcmp(argv[1], "int8"));
+    if (!reads && !dots) return usage();
+    Team *team = calloc(1, sizeof *team);
+    if (!team) return fail("memory", "none", "some");
+    int code = run_command(argv, reads, team);
     free(team);
     return code;
 }

@@ -22,9 +22,9 @@ def evaluate(*options, text=TEXT, plans=(), model=EXAMPLE, threads=("-t", "1")):
     return json.loads(done.stdout)
 
 
-def fails(code, message, *options, model=EXAMPLE, text=TEXT):
+def fails(code, message, *options, model=EXAMPLE, text=TEXT, **more):
     words = ["--text", text] if text else []
-    done = run([SNLPC, "eval", model, *words, *options], code=code)
+    done = run([SNLPC, "eval", model, *words, *options], code=code, **more)
     check(message in done.stderr.decode(), f"{options}: no '{message}' in: {done.stderr.decode()}")
     check(done.stdout == b"", f"{options}: prints {done.stdout.decode()}")
 
@@ -158,7 +158,9 @@ def bad_input_is_refused():
     evaluate("--residuals", "--tokens", "4", "--max-state", "4.8M", plans=["n4 K2"], threads=())
     for how in (("--kv", "f32"), ("--residuals",)):
         fails(4, "plan: cannot open 'none.npy'", "--plan", "n4 surrogate=diag:none.npy", *how)
-    fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama")
+    nowhere = {**os.environ, "TMPDIR": str(SCRATCH / "none")}
+    fails(4, "cannot make a folder for temporary files", "--plan", "n2", env=nowhere)
+    fails(1, "no tokenizer", "--plan", "n2", model=DATA / "llama", env=nowhere)  # before anything is compiled
     fails(1, "no tokenizer", "--plan", "n2", "--residuals", model=DATA / "llama")
     fails(2, "found 1 positions, too few", "--context", "1")
     short = SCRATCH / "short"
@@ -208,6 +210,8 @@ def a_terminal_sees_progress():
         check(process.wait() == 0, seen.decode())
     os.close(reader)
     check(b"text [" in seen and b"100 %" in seen, seen.decode())
+    for bar in (b"passes [", b"code [", b"weights ["):
+        check(bar in seen, f"no bar {bar}: {seen.decode()}")
 
 
 if __name__ == "__main__":

@@ -200,10 +200,14 @@ static void places_every_element_of_rows(void **state)
                     const uint8_t *row = p.bytes + r * row_bytes;
                     float got;
                     uint16_t half;
-                    memcpy(&half, row + c * 2, sizeof half);
-                    memcpy(&got, row + (dtype == SNL_F32 ? c * 4 : 0), sizeof got);
-                    if (dtype == SNL_BF16) got = snl_bf16_to_f32(half);
-                    if (snl_dtype_is_blocked(dtype)) got = block_element(dtype, row, 4, 0, c);
+                    if (snl_dtype_is_blocked(dtype)) {
+                        got = block_element(dtype, row, 4, 0, c);
+                    } else if (dtype == SNL_BF16) {
+                        memcpy(&half, row + c * 2, sizeof half);
+                        got = snl_bf16_to_f32(half);
+                    } else {
+                        memcpy(&got, row + c * 4, sizeof got);
+                    }
                     assert_close(got, wanted[r * cols + c], 0, 0);
                 }
         }
