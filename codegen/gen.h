@@ -90,12 +90,13 @@ LLVMValueRef snl_call_intrinsic(SnlGen *g, const char *name, LLVMTypeRef overloa
                                 LLVMValueRef *args, unsigned n_args);
 LLVMValueRef snl_bitcast(SnlGen *g, LLVMValueRef v, LLVMTypeRef type);
 
-/* codegen/dot.c: acc + the dot products of 4 unsigned bytes (weights, to which `offset` was added)
- * by 4 signed ones, 16 lanes of i32; of the weights without their offset where the target would
- * rather have those (snl_dot_takes_offset). No signed byte is -128. */
+/* codegen/dot.c: acc + the dot products of 4 unsigned bytes u by 4 signed ones, 16 lanes of i32. u
+ * are weights to which `offset` was added: with 128 any byte, with 8 at most 15, or any byte where
+ * the target takes those (snl_dot_takes_bytes). The products are of the weights without their
+ * offset where the target would rather have those (snl_dot_takes_offset). No signed byte is
+ * -128. */
 LLVMValueRef snl_dot_bytes(SnlGen *g, LLVMValueRef acc, LLVMValueRef u, LLVMValueRef s, int offset);
 bool snl_dot_takes_offset(SnlGen *g, int offset);
-/* May all 8 bits of an unsigned byte be set? Else u is at most 15, or has its offset of 128. */
 bool snl_dot_takes_bytes(SnlGen *g);
 /* acc + the dot products of pairs of bf16, 16 lanes; only where the target has it. */
 bool snl_has_dot_pairs(SnlGen *g);

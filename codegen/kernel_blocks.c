@@ -204,33 +204,41 @@ LLVMValueRef snl_block_scaled(SnlGen *g, LLVMValueRef dot, LLVMValueRef rows, LL
 }
 
 /* The upper nibbles of a block's line i where they lie: 16 times their numbers. */
-static LLVMValueRef upper_nibbles(const SnlLinear *l, LLVMValueRef lines, int i)
+static LLVMValueRef upper_nibbles(SnlGen *g, LLVMValueRef lines, int i)
 {
-    SnlGen *g = l->g;
     LLVMTypeRef words = snl_vec(g->i32, SNL_LANES);
     LLVMValueRef line = snl_load_typed(g, words, snl_offset_const(g, lines, i * 64), 64);
     LLVMValueRef mask = snl_splat(g, LLVMConstInt(g->i32, 0xf0f0f0f0u, 0), SNL_LANES);
     return LLVMBuildAnd(g->b, line, mask, "");
 }
 
-/* The eight dots of a block, in two chains. Those of upper nibbles need not be shifted down one by
- * one: their sum is. */
-static LLVMValueRef block_dot(const SnlLinear *l, LLVMValueRef lines, const SnlBlockInput *x)
+/* q4_0 where dots take all bytes: upper nibbles are not shifted down one by one, their sum is,
+ * exactly, since every product in it is a multiple of 16 (of at most 16 * 240 * 127 together). */
+static LLVMValueRef nibble_dot(const SnlLinear *l, LLVMValueRef lines, const SnlBlockInput *x)
 {
-    enum { DOTS = 8 };
+    enum { LINES = 4 };
     SnlGen *g = l->g;
     int offset = snl_block_offset(l->dtype);
-    LLVMValueRef dot[2] = {x->start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
-    bool in_place = l->dtype == SNL_Q4_0 && snl_dot_takes_bytes(g);
-    for (int i = 0; i < DOTS; i++) {
-        bool upper = in_place && i >= DOTS / 2;
-        LLVMValueRef w =
-            upper ? upper_nibbles(l, lines, i - DOTS / 2) : snl_block_bytes(l, lines, i);
-        LLVMValueRef *chain = &dot[in_place ? upper : i % 2];
-        *chain = snl_dot_bytes(g, *chain, w, snl_block_input_bytes(g, x, i), offset);
+    LLVMValueRef low = x->start, high = LLVMConstNull(snl_vec(g->i32, SNL_LANES));
+    for (int i = 0; i < LINES; i++) {
+        low = snl_dot_bytes(g, low, snl_block_bytes(l, lines, i), snl_block_input_bytes(g, x, i),
+                            offset);
+        high = snl_dot_bytes(g, high, upper_nibbles(g, lines, i),
+                             snl_block_input_bytes(g, x, LINES + i), offset);
     }
     LLVMValueRef four = snl_splat(g, LLVMConstInt(g->i32, 4, 0), SNL_LANES);
-    if (in_place) dot[1] = LLVMBuildAShr(g->b, dot[1], four, "");
+    return LLVMBuildAdd(g->b, low, LLVMBuildAShr(g->b, high, four, ""), "");
+}
+
+/* The eight dots of a block, in two chains. */
+static LLVMValueRef block_dot(const SnlLinear *l, LLVMValueRef lines, const SnlBlockInput *x)
+{
+    SnlGen *g = l->g;
+    if (l->dtype == SNL_Q4_0 && snl_dot_takes_bytes(g)) return nibble_dot(l, lines, x);
+    LLVMValueRef dot[2] = {x->start, LLVMConstNull(snl_vec(g->i32, SNL_LANES))};
+    for (int i = 0; i < 8; i++)
+        dot[i % 2] = snl_dot_bytes(g, dot[i % 2], snl_block_bytes(l, lines, i),
+                                   snl_block_input_bytes(g, x, i), snl_block_offset(l->dtype));
     return LLVMBuildAdd(g->b, dot[0], dot[1], "");
 }
 

@@ -124,8 +124,9 @@ SnlStatus snl_link_objects(const char *const *objects, size_t n, const char *out
 
 SnlStatus snl_link_shared(const char *object, const char *out_path, SnlDiag *diag)
 {
-    /* libc, libm and the runtime are left undefined: the process that loads the object has them,
-     * and a second runtime would not know what its own has noted (fibers, sanitizers). */
+    /* libc, libm and the runtime are left undefined: the process that loads the object has them.
+     * The archive's runtime tells no sanitizer of fibers, so in a process built with one it must
+     * not be what switches them. */
     const char *argv[] = {linker(),      "-shared", "--gc-sections", "--build-id=none", "-z",
                           "noexecstack", "-o",      out_path,        object,            NULL};
     return link_file(argv, "lld-19", out_path, diag);

@@ -1,5 +1,6 @@
-/* codegen/link.h -- objects and the runtime archive -> executable or shared object, by posix_spawn
- * (argument vectors, never a shell); then the payload is appended (runtime/abi.h, trailer). */
+/* codegen/link.h -- objects and the runtime archive -> executable, objects alone -> shared object,
+ * by posix_spawn (argument vectors, never a shell); then the payload is appended (runtime/abi.h,
+ * trailer). */
 #ifndef SNL_CODEGEN_LINK_H
 #define SNL_CODEGEN_LINK_H
 

@@ -267,6 +267,7 @@ static SnlStatus run_all(Manager *mg, const char *text)
         status = run_element(mg, done++, scratch);
         snl_arena_destroy(scratch);
     }
+    if (status == SNL_OK) tell_progress(mg, done, n);
     if (mg->options->timing) print_timing(mg, done);
     return status;
 }

@@ -76,12 +76,7 @@ static SnlStatus emit(Build *b)
         return snl_error_at(c->diag, SNL_E_MACHINE, "$TMPDIR",
                             "cannot make a folder for temporary files: %s", strerror(errno));
     const char *code = snl_emergency_path(c->arena, "code");
-    SnlProgressBar bar = snl_progress_bar("code");
-    snl_progress_begin(&bar);
-    SnlStatus status = snl_emit_program(c->model.module, &c->payload, &c->spec, &o->compile.target,
-                                        emit_kind(o->kind), code, c->diag);
-    snl_progress_end(&bar);
-    SNL_TRY(status);
+    SNL_TRY(snl_compilation_emit(c, &o->compile.target, emit_kind(o->kind), code));
     if (o->kind != SNL_BUILD_EXE) return copy_file(b, code);
     const char *program = snl_emergency_path(c->arena, "program");
     SNL_TRY(snl_link_program(code, o->compile.target.sanitize, program, c->diag));
@@ -157,7 +152,10 @@ static SnlStatus to_file(Build *b)
 SnlStatus snl_build(const SnlBuildOptions *options, SnlDiag *diag)
 {
     Build b = {.options = options, .start = snl_seconds()};
-    b.c = (SnlCompilation){.options = &options->compile, .arena = snl_arena_create(), .diag = diag};
+    b.c = (SnlCompilation){.options = &options->compile,
+                           .arena = snl_arena_create(),
+                           .diag = diag,
+                           .shows_progress = true};
     SnlStatus status = options->out_path ? to_file(&b) : to_stdout(&b);
     if (status == SNL_INTERNAL) snl_emergency_write_reproducer();
     snl_emergency_set_reproducer(NULL);

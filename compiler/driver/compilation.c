@@ -105,16 +105,18 @@ static SnlStatus open_model(SnlCompilation *c)
     return snl_keep_states(forward, c->diag, &c->outputs, &c->n_outputs);
 }
 
-/* With a bar where nothing else is written to the terminal meanwhile. */
+/* With a bar, but where passes print what is to be read. */
 static SnlStatus run_passes(SnlCompilation *c, const char *text)
 {
     SnlPipelineOptions options = c->options->pipeline.options;
-    SnlProgressBar bar = snl_progress_bar("passes");
     options.source = c->model.source;
-    if (!options.print_before && !options.print_after && !options.timing && !options.check_each) {
-        options.progress = snl_progress_draw;
-        options.progress_user = &bar;
-    }
+    bool prints =
+        options.print_before || options.print_after || options.timing || options.check_each;
+    if (!c->shows_progress || prints)
+        return snl_pipeline_run(c->model.module, text, &options, c->diag);
+    SnlProgressBar bar = snl_progress_bar("passes");
+    options.progress = snl_progress_draw;
+    options.progress_user = &bar;
     SnlStatus status = snl_pipeline_run(c->model.module, text, &options, c->diag);
     snl_progress_end(&bar);
     return status;
@@ -238,6 +240,16 @@ SnlStatus snl_compilation_describe(SnlCompilation *c)
                          .n_outputs = c->n_outputs};
     c->spec.payload_id = snl_trailer_id(&c->payload, c->tokenizer, c->tokenizer_nbytes);
     return SNL_OK;
+}
+
+SnlStatus snl_compilation_emit(SnlCompilation *c, const SnlTargetOptions *target, SnlEmitKind kind,
+                               const char *path)
+{
+    SnlProgressBar bar = snl_progress_bar("code");
+    SnlStatus status =
+        snl_emit_program(c->model.module, &c->payload, &c->spec, target, kind, path, c->diag);
+    snl_progress_end(&bar);
+    return status;
 }
 
 void snl_compilation_close(SnlCompilation *c)

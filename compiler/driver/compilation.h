@@ -32,6 +32,7 @@ typedef struct SnlCompilation {
     const SnlCompileOptions *options;
     SnlArena *arena;
     SnlDiag *diag;
+    bool shows_progress; /* on a terminal */
     SnlModel model;
     SnlModes modes;
     SnlOutputSpec *outputs; /* --keep-states */
@@ -44,8 +45,8 @@ typedef struct SnlCompilation {
     SnlProgramSpec spec;
 } SnlCompilation;
 
-/* `c` has options, arena and diag. Opens the model, runs the passes, and refuses modes whose caches
- * are too large. */
+/* `c` has options, arena, diag and shows_progress. Opens the model, runs the passes, and refuses
+ * modes whose caches are too large. */
 SnlStatus snl_compilation_rewrite(SnlCompilation *c);
 /* options->max_state, or half of the machine's memory. */
 int64_t snl_most_caches(const SnlCompileOptions *options);
@@ -54,6 +55,9 @@ SnlStatus snl_check_caches(const SnlCompileOptions *options, const char *mode, c
                            const SnlFunc *const *funcs, size_t n, SnlDiag *diag);
 /* Payload, tokenizer, graphs and spec. */
 SnlStatus snl_compilation_describe(SnlCompilation *c);
+/* The program's code into the file at `path`, for `target`. */
+SnlStatus snl_compilation_emit(SnlCompilation *c, const SnlTargetOptions *target, SnlEmitKind kind,
+                               const char *path);
 void snl_compilation_close(SnlCompilation *c);
 /* Cost of the sequential graph that these options give without their plans, for comparison; false
  * when it cannot be had. Prints nothing. */

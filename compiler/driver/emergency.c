@@ -23,6 +23,7 @@ static struct {
     char output[MAX_PATH];
     const char *reproducer;
     size_t reproducer_len;
+    const char *wipe; /* what takes a bar off the terminal */
 } state;
 
 /* ---- temporary files ------------------------------------------------------------------------- */
@@ -152,6 +153,7 @@ void snl_emergency_write_reproducer(void)
 
 static void on_stop(int number)
 {
+    say(state.wipe);
     remove_everything();
     signal(number, SIG_DFL);
     raise(number);
@@ -166,6 +168,7 @@ static void end_internal(void)
 
 static void on_crash(int number)
 {
+    say(state.wipe);
     say("snlpc: error[E0901]: internal error: ");
     say(number == SIGABRT  ? "aborted\n"
         : number == SIGSEGV ? "segmentation fault\n"
@@ -175,6 +178,7 @@ static void on_crash(int number)
 
 static void on_llvm_fatal(const char *reason)
 {
+    say(state.wipe);
     say("snlpc: error[E0901]: internal error: LLVM: ");
     say(reason);
     say("\n");
@@ -191,6 +195,7 @@ static void install(int number, void (*handler)(int))
 
 void snl_emergency_install(void)
 {
+    state.wipe = snl_can_wipe(stderr) ? SNL_WIPE : "";
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) install(stops[i], on_stop);
     /* A file that may not grow is a failed write, told like a full disk. */

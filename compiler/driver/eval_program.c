@@ -51,12 +51,7 @@ static SnlStatus compile(SnlCompilation *c, const char *library)
     target.pic = true;
     if (!target.cpu) target.cpu = "native"; /* it runs here and nowhere else */
     const char *object = snl_emergency_path(c->arena, "eval.o");
-    SnlProgressBar bar = snl_progress_bar("code");
-    snl_progress_begin(&bar);
-    SnlStatus status = snl_emit_program(c->model.module, &c->payload, &c->spec, &target,
-                                        SNL_EMIT_OBJ, object, c->diag);
-    snl_progress_end(&bar);
-    SNL_TRY(status);
+    SNL_TRY(snl_compilation_emit(c, &target, SNL_EMIT_OBJ, object));
     SNL_TRY(snl_link_shared(object, library, c->diag));
     return append_weights(c, library);
 }
@@ -78,7 +73,7 @@ static SnlStatus load(SnlEvalProgram *p, const char *library)
                            diag);
 }
 
-/* Before anything is compiled: without one there is no text to judge by. */
+/* Before any code is made, which takes longer. */
 static SnlStatus open_tokenizer(SnlEvalProgram *p)
 {
     const char *text = NULL;
@@ -120,7 +115,10 @@ static SnlStatus build_and_load(SnlEvalProgram *p)
 SnlStatus snl_eval_program_open(const SnlCompileOptions *options, int64_t n_threads, SnlDiag *diag,
                                 SnlEvalProgram *out)
 {
-    *out = (SnlEvalProgram){.c = {.options = options, .arena = snl_arena_create(), .diag = diag}};
+    *out = (SnlEvalProgram){.c = {.options = options,
+                                  .arena = snl_arena_create(),
+                                  .diag = diag,
+                                  .shows_progress = true}};
     SNL_TRY(snl_compilation_rewrite(&out->c));
     SNL_TRY(snl_compilation_describe(&out->c));
     SNL_TRY(open_tokenizer(out));

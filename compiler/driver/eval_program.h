@@ -17,8 +17,8 @@ typedef struct SnlEvalProgram {
     SnlrtSession **session; /* one for each graph of the model */
 } SnlEvalProgram;
 
-/* Compiles and loads; one session with n_threads threads for each plan. Temporary files are gone
- * when it returns. Close in any case. */
+/* Compiles and loads a model, which must have a tokenizer; one session with n_threads threads for
+ * each plan. Temporary files are gone when it returns. Close in any case. */
 SnlStatus snl_eval_program_open(const SnlCompileOptions *options, int64_t n_threads, SnlDiag *diag,
                                 SnlEvalProgram *out);
 void snl_eval_program_close(SnlEvalProgram *program);

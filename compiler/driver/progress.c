@@ -1,18 +1,18 @@
-/* compiler/driver/progress.c -- one line, redrawn when it changes. */
+/* compiler/driver/progress.c -- one line, redrawn when it changes. The cursor is left at its begin:
+ * a message that comes meanwhile takes its place (ir/base/diag.h). */
 #include "compiler/driver/progress.h"
 
+#include "ir/base/diag.h"
+
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 enum { BAR_WIDTH = 40 };
 
 SnlProgressBar snl_progress_bar(const char *label)
 {
-    const char *term = getenv("TERM");
-    bool capable = term && strcmp(term, "dumb") != 0;
-    return (SnlProgressBar){label, -1, capable && isatty(STDERR_FILENO)};
+    SnlProgressBar bar = {label, -1, snl_can_wipe(stderr)};
+    if (bar.enabled) fprintf(stderr, "%s ...\r", label);
+    return bar;
 }
 
 void snl_progress_draw(void *user, int64_t done, int64_t total)
@@ -25,17 +25,12 @@ void snl_progress_draw(void *user, int64_t done, int64_t total)
     char filled[BAR_WIDTH + 1];
     for (int i = 0; i < BAR_WIDTH; i++) filled[i] = i * 1000 < now * BAR_WIDTH ? '#' : '.';
     filled[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r%s [%s] %3d %%", bar->label, filled, now / 10);
+    fprintf(stderr, "%s [%s] %3d %%\r", bar->label, filled, now / 10);
     fflush(stderr);
-}
-
-void snl_progress_begin(SnlProgressBar *bar)
-{
-    snl_progress_draw(bar, 0, 1);
 }
 
 void snl_progress_end(SnlProgressBar *bar)
 {
-    if (bar->enabled && bar->shown >= 0) fputs("\r\033[K", stderr);
-    bar->shown = -1;
+    if (bar->enabled) fputs(SNL_WIPE, stderr);
+    bar->enabled = false;
 }

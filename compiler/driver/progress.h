@@ -1,5 +1,5 @@
-/* compiler/driver/progress.h -- a bar on stderr while passes run, code is made and weights are
- * written; silent without a terminal. */
+/* compiler/driver/progress.h -- a line on stderr that says what takes so long, and how far it has
+ * come where that is known; silent without a terminal. */
 #ifndef SNL_DRIVER_PROGRESS_H
 #define SNL_DRIVER_PROGRESS_H
 
@@ -13,11 +13,10 @@ typedef struct SnlProgressBar {
     bool enabled;
 } SnlProgressBar;
 
+/* Shows the label. */
 SnlProgressBar snl_progress_bar(const char *label);
 /* A SnlProgress; user is the SnlProgressBar. */
 void snl_progress_draw(void *user, int64_t done, int64_t total);
-/* The line with nothing done, for work that ends all at once. */
-void snl_progress_begin(SnlProgressBar *bar);
 /* Wipes the line. */
 void snl_progress_end(SnlProgressBar *bar);
 

@@ -5,7 +5,6 @@
 #include "ir/base/diag.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,12 +28,18 @@ static const char *const severity_colour[] = {"\033[1;31m", "\033[1;35m", "\033[
 
 struct SnlDiag {
     FILE *out;
-    bool colour;
+    bool colour, wipes;
     unsigned max_errors, n_errors, n_warnings;
     bool muted; /* the last error or warning was over the limit: so are its notes */
     char *text;
     size_t len, cap;
 };
+
+bool snl_can_wipe(FILE *out)
+{
+    const char *term = getenv("TERM");
+    return term && strcmp(term, "dumb") != 0 && isatty(fileno(out));
+}
 
 SnlDiag *snl_diag_create(FILE *out, unsigned max_errors)
 {
@@ -42,6 +47,7 @@ SnlDiag *snl_diag_create(FILE *out, unsigned max_errors)
     const char *no_colour = getenv("NO_COLOR");
     *diag = (SnlDiag){.out = out, .max_errors = max_errors ? max_errors : 20};
     diag->colour = out && isatty(fileno(out)) && !(no_colour && *no_colour);
+    diag->wipes = out && snl_can_wipe(out);
     diag->cap = 256;
     diag->text = snl_xmalloc(diag->cap);
     diag->text[0] = '\0';
@@ -292,6 +298,7 @@ static void SNL_PRINTF(6, 0) report(SnlDiag *diag, Severity severity, const char
     put_text(diag, "\n");
     if (has_text && severity != NOTE) put_quote(diag, loc, line);
     if (diag->out) {
+        if (diag->wipes) fputs(SNL_WIPE, diag->out);
         fwrite(diag->text + from, 1, diag->len - from, diag->out);
         fflush(diag->out);
     }

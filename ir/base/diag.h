@@ -13,6 +13,7 @@
 #include "ir/base/arena.h"
 #include "ir/base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -38,6 +39,11 @@ typedef struct SnlLoc {
 #define SNL_NO_LOC ((SnlLoc){NULL, 0, 0})
 
 typedef struct SnlDiag SnlDiag;
+
+/* On such a terminal every message begins with SNL_WIPE: the line may hold a bar that says how far
+ * the work has come (the cursor stands at its begin). */
+#define SNL_WIPE "\033[K"
+bool snl_can_wipe(FILE *out);
 
 /* `out` NULL: messages are only counted and kept (tests). Stops printing after max_errors (0:
  * 20). */

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* `done` of `total` are done, in the work's own unit: bytes of weights, passes. */
+/* Called now and then: `done` of `total` are done, in the work's own unit (bytes of weights,
+ * passes). Whoever does the work takes NULL, too. */
 typedef void SnlProgress(void *user, int64_t done, int64_t total);
 
 #endif

@@ -52,7 +52,6 @@ SHAPES = {s.name: s for s in (
     Shape("15M", "llama", 288, 6, 6, 6, 768, 32000, 1024, True),
     Shape("110M", "llama", 768, 12, 12, 12, 2048, 32000, 1024, True),
     Shape("0.5B", "nanochat", 640, 32, 5, 5, 2560, 32768, 1024, False, True),
-    Shape("0.5B-llama", "llama", 640, 32, 5, 5, 1728, 32768, 1024, False),  # what peers run for 0.5B
     Shape("deep", "nanochat", 128, 32, 4, 4, 512, 256, 1024, False),
 )}
 
@@ -63,6 +62,9 @@ def peer_shape(shape):
         return shape
     gated = round(2 * shape.ffn / 3 / BLOCK + 0.4) * BLOCK
     return shape._replace(family="llama", ffn=gated, value_embeds=False)
+
+
+SHAPES["0.5B-llama"] = peer_shape(SHAPES["0.5B"])._replace(name="0.5B-llama")
 
 
 def in_blocks(shape):

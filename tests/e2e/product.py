@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from program import (DATA, EXAMPLE, SCRATCH, SNLPC, Golden, check, compile_model, generate,  # noqa: E402
-                     ids_text, logits, main, read_tensors, run, write_tensors)
+                     ids_text, logits, main, on_terminal, read_tensors, run, write_tensors)
 
 # The 15M shape of the TinyStories models; weights are random numbers.
 SHAPE_15M = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 288,
@@ -401,6 +401,21 @@ def compile_cost():
     return note
 
 
+def a_terminal_sees_progress():
+    """A line for passes, code and weights, wiped before anything else is written: messages begin where the line did."""
+    program = SCRATCH / "seen"
+    compiles = [SNLPC, "compile", EXAMPLE, "-o", program, "--cpu", "native"]
+    seen = on_terminal([*compiles, "--plan", "n4 K1"])
+    for once in (b"passes ...\r", b"code ...\r", b"weights ...\r"):
+        check(seen.count(once) == 1, f"wanted {once} once: {seen.decode()}")
+    check(seen.index(b"passes [") < seen.index(b"\x1b[Kcode ...") < seen.index(b"\x1b[Kweights ..."), seen.decode())
+    check(seen.split(b"\x1b[K")[-1].startswith(bytes(program)), f"the summary stands on a bar: {seen.decode()}")
+    seen = on_terminal([*compiles, "--pipeline", "simplify,pack{weights=q5}"], code=1)
+    check(re.search(rb"passes \[[^\r]*\r\x1b\[Kpack: ", seen), f"the message stands on a bar: {seen.decode()}")
+    for quiet in (["--timing"], ["--print-ir-after", "simplify"], ["--check-each"]):
+        check(b"passes" not in on_terminal([*compiles, *quiet, "--pipeline", "simplify", "--emit", "ir"]), quiet)
+
+
 main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_output,
       full_disk, interrupted_compile, control_c, context_full, memory, decode_beside_a_reader,
-      huge_pages, compile_cost])
+      huge_pages, compile_cost, a_terminal_sees_progress])

@@ -18,7 +18,8 @@ from program import (DATA, MODELS, SCRATCH, SNLPC, Golden, check, compile_model,
 from random_graph import Graph  # noqa: E402
 
 REPORT = {"address": b"ERROR: AddressSanitizer", "thread": b"WARNING: ThreadSanitizer: data race"}
-ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "exitcode=66:detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
+ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "exitcode=66:detect_leaks=0",
+                            "TSAN_OPTIONS": "exitcode=66:" + os.environ.get("TSAN_OPTIONS", "")}
 FORMATS = [("f32", "f32"), ("bf16", "f16"), ("q8_0", "q8_0"), ("q4_0", "f16"), ("f16", "q8_0")]
 REDZONE = 64
 ATTEMPTS = 20

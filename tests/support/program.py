@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import pathlib
+import pty
 import shutil
 import struct
 import subprocess
@@ -67,6 +68,26 @@ def run(argv, code=0, timeout=120, **options):
         raise Failed(f"{' '.join(map(str, argv))}\nended with {done.returncode}, wanted {code}:\n"
                      + output.decode(errors="replace")[-4000:])
     return done
+
+
+def on_terminal(argv, code=0):
+    """What the command writes to stderr when that is a terminal."""
+    reader, writer = pty.openpty()
+    with subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer,
+                          env=dict(os.environ, TERM="xterm")) as process:
+        os.close(writer)
+        seen = b""
+        while True:
+            try:
+                part = os.read(reader, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+        check(process.wait() == code, f"ended with {process.returncode}, wanted {code}: {seen.decode()}")
+    os.close(reader)
+    return seen
 
 
 def compile_model(model, name, *options, code=0, levels=False):

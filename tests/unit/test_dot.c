@@ -17,15 +17,17 @@ typedef struct Bytes {
     int weight[5];
 } Bytes;
 
-/* -128 is no number of q8_0, but it is a byte of a panel. */
+/* -128 is no number of q8_0, but it is a byte of a panel. Upper nibbles where they lie are 0, 16,
+ * 128 and 240. */
 static const Bytes formats[] = {{"q8_0", 128, 5, {-128, -127, -1, 0, 127}},
-                                {"q4_0", 8, 4, {-8, -7, 0, 7}}};
-enum { N_FORMATS = sizeof formats / sizeof formats[0], FULL = 16 };
+                                {"q4_0", 8, 4, {-8, -7, 0, 7}},
+                                {"upper", 8, 4, {-8, 8, 120, 232}}};
+enum { Q8_0, Q4_0, UPPER, N_FORMATS, FULL = 16 };
 
 typedef struct Library {
     void *handle;
     Dots *dots[N_FORMATS];
-    bool takes_offset[N_FORMATS];
+    bool takes_offset[N_FORMATS], takes_bytes;
 } Library;
 
 static void expect_ok(Support *s, SnlStatus status)
@@ -58,6 +60,7 @@ static Library compile(Support *s, const char *cpu)
         emit_dots(&g, &formats[f]);
         library.takes_offset[f] = snl_dot_takes_offset(&g, formats[f].offset);
     }
+    library.takes_bytes = snl_dot_takes_bytes(&g);
     expect_ok(s, snl_gen_write(&g, &target, SNL_EMIT_OBJ, object));
     snl_gen_destroy(&g);
     expect_ok(s, snl_link_shared(object, path, s->diag));
@@ -124,23 +127,25 @@ static void extremes_are_exact(void **state)
     for (int i = 0; i < 5; i++) {
         if (!support_runs_here(cpus[i])) continue;
         Library library = compile(*state, cpus[i]);
-        for (int f = 0; f < N_FORMATS; f++) check_extremes(cpus[i], &library, f);
+        int n = library.takes_bytes ? N_FORMATS : UPPER;
+        for (int f = 0; f < n; f++) check_extremes(cpus[i], &library, f);
         dlclose(library.handle);
     }
 }
 
-/* The distance from 128 is for full bytes alone, and for sums of two in 16 bits alone. */
-static void offsets_are_taken_by_twos(void **state)
+/* Sums of two in 16 bits, and they alone, take the distance from 128, and no other full bytes. */
+static void sums_of_two_are_narrow(void **state)
 {
     static const struct {
         const char *cpu;
-        bool q8_0;
+        bool by_twos;
     } cases[] = {{"x86-64", false}, {"x86-64-v2", true}, {"x86-64-v3", true}, {"x86-64-v4", false}};
     for (int i = 0; i < 4; i++) {
         if (!support_runs_here(cases[i].cpu)) continue;
         Library library = compile(*state, cases[i].cpu);
-        assert_int_equal(library.takes_offset[0], cases[i].q8_0);
-        assert_false(library.takes_offset[1]);
+        assert_int_equal(library.takes_offset[Q8_0], cases[i].by_twos);
+        assert_false(library.takes_offset[Q4_0]);
+        assert_int_equal(library.takes_bytes, !cases[i].by_twos);
         dlclose(library.handle);
     }
 }
@@ -149,7 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         support_test(extremes_are_exact),
-        support_test(offsets_are_taken_by_twos),
+        support_test(sums_of_two_are_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,11 +2,13 @@
  * the trailer is what runtime/abi.h says. */
 #include "tests/support/support.h"
 
+#include "codegen/gen.h"
 #include "codegen/link.h"
 #include "codegen/spawn.h"
 #include "ir/base/file.h"
 #include "runtime/abi.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +106,26 @@ static void broken_objects_leave_nothing_behind(void **state)
     assert_false(snl_path_exists(out));
     assert_int_equal(snl_link_shared(object, out, s->diag), SNL_MACHINE);
     assert_false(snl_path_exists(out));
+}
+
+/* Code that calls the runtime finds it in the process, or not at all: this one exports none. */
+static void shared_objects_bring_no_runtime(void **state)
+{
+    Support *s = *state;
+    SnlGen g;
+    SnlTargetOptions target = {.pic = true, .verify = true};
+    char *object = support_path(s, "call.o"), *path = support_path(s, "call.so");
+    assert_int_equal(snl_gen_create(&g, s->arena, "call", &target, s->diag), SNL_OK);
+    LLVMTypeRef type = LLVMFunctionType(g.void_, NULL, 0, 0);
+    g.func = LLVMAddFunction(g.module, "caller", type);
+    LLVMPositionBuilderAtEnd(g.b, LLVMAppendBasicBlockInContext(g.ctx, g.func, "entry"));
+    snl_call(&g, LLVMAddFunction(g.module, "snlrt_barrier", type), NULL, 0);
+    LLVMBuildRetVoid(g.b);
+    assert_int_equal(snl_gen_write(&g, &target, SNL_EMIT_OBJ, object), SNL_OK);
+    snl_gen_destroy(&g);
+    assert_int_equal(snl_link_shared(object, path, s->diag), SNL_OK);
+    assert_null(dlopen(path, RTLD_NOW | RTLD_LOCAL));
+    assert_non_null(strstr(dlerror(), "undefined symbol: snlrt_barrier"));
 }
 
 static void code_for_another_machine_is_refused(void **state)
@@ -311,6 +333,7 @@ int main(void)
         support_test(spawn_survives_a_talkative_tool),
         support_test(no_room_is_told_with_the_file),
         support_test(broken_objects_leave_nothing_behind),
+        support_test(shared_objects_bring_no_runtime),
         support_test(code_for_another_machine_is_refused),
         support_test(a_missing_linker_is_named),
         support_test(trailer_is_found_from_the_end),

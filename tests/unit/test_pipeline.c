@@ -119,6 +119,35 @@ static void passes_run_in_order(void **state)
     assert_int_equal(snl_pipeline_run(m, "", NULL, s->diag), SNL_OK);
 }
 
+typedef struct Told {
+    int64_t n, done, total;
+} Told;
+
+static void tell(void *user, int64_t done, int64_t total)
+{
+    Told *told = user;
+    assert_int_equal(done, told->n);
+    *told = (Told){told->n + 1, done, total};
+}
+
+/* Before every pass, and at the end where there is one. */
+static void progress_is_told(void **state)
+{
+    Support *s = *state;
+    Told told = {0};
+    SnlPipelineOptions o = {.progress = tell, .progress_user = &told};
+    assert_int_equal(snl_pipeline_run(module_of(s, two_adds), "simplify,cse,dce", &o, s->diag),
+                     SNL_OK);
+    assert_int_equal(told.n, 4);
+    assert_int_equal(told.done, 3);
+    assert_int_equal(told.total, 3);
+    told = (Told){0};
+    assert_int_equal(snl_pipeline_run(module_of(s, two_adds), "simplify,pack{weights=q5},dce", &o,
+                                      s->diag),
+                     SNL_BAD_INPUT);
+    assert_int_equal(told.done, 1);
+}
+
 static void a_second_run_changes_nothing(void **state)
 {
     Support *s = *state;
@@ -232,6 +261,7 @@ int main(void)
         support_test(every_pass_has_a_name_and_a_summary),
         support_test(every_pass_and_option_is_documented),
         support_test(passes_run_in_order),
+        support_test(progress_is_told),
         support_test(a_second_run_changes_nothing),
         support_test(unknown_names_of_dumps_are_refused),
         support_test(dumps_are_numbered_files_that_parse),
