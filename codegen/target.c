@@ -49,6 +49,27 @@ void snl_gen_init_targets(void)
     LLVMInitializeAllAsmParsers();
 }
 
+/* Weights are stored for little-endian machines, and code goes into ELF objects. */
+static bool is_supported_triple(const char *triple)
+{
+    static const char *const machines[] = {
+        "x86_64",  "amd64",   "i386", "i486",  "i586", "i686",        "arm64",      "aarch64",
+        "riscv32", "riscv64", "arm",  "thumb", "armv", "loongarch64", "powerpc64le"};
+    static const char *const other_objects[] = {"darwin", "macos", "apple",  "ios",
+                                                "windows", "win32", "mingw",  "msvc",
+                                                "cygwin", "uefi",  "coff",   "macho"};
+    size_t n = strcspn(triple, "-");
+    bool known = false;
+    for (size_t i = 0; i < sizeof machines / sizeof *machines && !known; i++) {
+        size_t m = strlen(machines[i]);
+        bool versions = strcmp(machines[i], "armv") == 0 || strcmp(machines[i], "thumb") == 0;
+        known = strncmp(triple, machines[i], m) == 0 && (n == m || versions);
+    }
+    for (size_t i = 0; i < sizeof other_objects / sizeof *other_objects && known; i++)
+        known = !strstr(triple, other_objects[i]);
+    return known;
+}
+
 static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
 {
     char *host = own_message(g->arena, LLVMGetDefaultTargetTriple());
@@ -58,6 +79,12 @@ static SnlStatus create_machine(SnlGen *g, const SnlTargetOptions *options)
     if (!*triple)
         return snl_error_at(g->diag, SNL_E_USAGE, "--target",
                             "found '', wanted a triple such as %s", host);
+    if (!is_supported_triple(triple))
+        return snl_error_at(g->diag, SNL_E_USAGE, "--target",
+                            "found '%s', wanted a triple of a little-endian machine with ELF "
+                            "objects (x86_64, i686, aarch64, arm, thumb, riscv32, riscv64, "
+                            "loongarch64, powerpc64le), such as %s",
+                            triple, host);
     if (LLVMGetTargetFromTriple(triple, &target, &message))
         return snl_error_at(g->diag, SNL_E_USAGE, "--target",
                             "found '%s', wanted a triple such as %s: %s", triple, host,

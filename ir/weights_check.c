@@ -62,7 +62,9 @@ static SnlStatus check_source(const Check *check, const SnlWeight *w)
     SnlTensorInfo info;
     SnlStatus status = source->find(source, w->file, w->tensor, check->diag, &info);
     if (status != SNL_OK) {
-        if (w->loc.source) snl_note(check->diag, w->loc, "weight '@%s' is declared here", w->name);
+        const char *hint = status == SNL_MACHINE ? "; its file is looked for from here" : "";
+        if (w->loc.source)
+            snl_note(check->diag, w->loc, "weight '@%s' is declared here%s", w->name, hint);
         return status;
     }
     if (source->shapeless) return SNL_OK;
@@ -163,6 +165,7 @@ SnlStatus snl_weights_check(const SnlModule *m, SnlWeightSource *source, SnlDiag
         if (!used[i]) continue;
         SnlStatus status = snl_weight_check(m->weights.at[i], source, true, diag);
         if (first == SNL_OK) first = status;
+        if (status == SNL_MACHINE) break; /* a file that cannot be read: told once, not by weight */
     }
     free(used);
     return first;

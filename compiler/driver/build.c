@@ -12,6 +12,7 @@
 #include "ir/base/file.h"
 #include "runtime/output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
@@ -72,9 +73,7 @@ static SnlStatus emit(Build *b)
 {
     const SnlBuildOptions *o = b->options;
     SnlCompilation *c = &b->c;
-    if (!snl_emergency_folder(c->arena))
-        return snl_error_at(c->diag, SNL_E_MACHINE, "$TMPDIR",
-                            "cannot make a folder for temporary files: %s", strerror(errno));
+    SNL_TRY(snl_emergency_make_folder(c->arena, c->diag));
     const char *code = snl_emergency_path(c->arena, "code");
     SNL_TRY(snl_compilation_emit(c, &o->compile.target, emit_kind(o->kind), code));
     if (o->kind != SNL_BUILD_EXE) return copy_file(b, code);
@@ -132,9 +131,39 @@ static SnlStatus to_stdout(Build *b)
     return fflush(stdout) == 0 ? SNL_OK : write_error(b);
 }
 
+static bool is_model_file(const char *name)
+{
+    static const char *const endings[] = {".json", ".safetensors", ".npy"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t m = strlen(endings[i]);
+        if (n > m && strcmp(name + n - m, endings[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* What the model is read from must not be written over: the file that was given, and files of
+ * models in its folder. */
+static SnlStatus check_output(const Build *b)
+{
+    const SnlBuildOptions *o = b->options;
+    const char *model = o->compile.model, *path = o->out_path;
+    const char *folder = snl_path_is_dir(model) ? model : snl_path_dir(b->c.arena, model);
+    bool input = snl_path_same_file(path, model);
+    DIR *listing = opendir(folder);
+    for (const struct dirent *e; listing && !input && (e = readdir(listing));)
+        input = is_model_file(e->d_name) &&
+                snl_path_same_file(path, snl_path_join(b->c.arena, folder, e->d_name));
+    if (listing) closedir(listing);
+    if (!input) return SNL_OK;
+    return snl_error_at(b->c.diag, SNL_E_USAGE, path,
+                        "found a file of the model, wanted another one to write");
+}
+
 static SnlStatus to_file(Build *b)
 {
     const SnlBuildOptions *o = b->options;
+    SNL_TRY(check_output(b));
     SnlOutput out;
     SNL_TRY(snl_output_open(o->out_path, b->c.diag, &out));
     snl_emergency_set_output(out.temp_path);

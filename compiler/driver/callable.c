@@ -113,9 +113,7 @@ static SnlStatus create(SnlCallable *c, SnlArena *arena, const SnlModule *m, Snl
     Fill to = {c->weights};
     SNL_TRY(snl_payload_write(&payload, source, diag, fill, &to, NULL, NULL, NULL));
     SNL_TRY(prepare_signature(c, arena, diag));
-    if (!snl_emergency_folder(arena))
-        return snl_error_at(diag, SNL_E_MACHINE, "$TMPDIR",
-                            "cannot make a folder for temporary files: %s", strerror(errno));
+    SNL_TRY(snl_emergency_make_folder(arena, diag));
     SnlStatus status = compile(c, arena, m, &payload, target, diag);
     snl_emergency_remove_folder();
     return status;

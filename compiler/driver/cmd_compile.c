@@ -72,6 +72,15 @@ static void check_arguments(struct argp_state *state, const SnlBuildOptions *o)
         argp_error(state, "found a second --weights: a program has one format; snlpc eval compares "
                           "several");
     if (o->out_path && !*o->out_path) argp_error(state, "-o: found '', wanted the name of a file");
+    if (o->each_tensor && (o->kind != SNL_BUILD_EXE || o->quiet))
+        argp_error(state, "--tensors is about the summary of a program: it takes no --emit and no "
+                          "-q");
+    const char *triple = o->compile.target.triple;
+    if (o->kind == SNL_BUILD_EXE && triple && strchr(triple, '-') && !strstr(triple, "linux"))
+        argp_error(state,
+                   "--target: found '%s', wanted a triple of Linux, for which programs are; code "
+                   "for others: --emit obj",
+                   triple);
     bool needs_file = o->kind == SNL_BUILD_EXE || o->kind == SNL_BUILD_OBJ;
     if (needs_file && !o->out_path) argp_error(state, "no output file given: add -o FILE");
     if (needs_file && strcmp(o->out_path, "-") == 0)

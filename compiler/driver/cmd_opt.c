@@ -72,6 +72,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (opt->out_path && !*opt->out_path)
             argp_error(state, "-o: found '', wanted the name of a file");
         if (!opt->path && !opt->list && !opt->print_pipeline) argp_error(state, "no FILE given");
+        if (opt->list && (opt->path || opt->out_path || opt->pipeline.text))
+            argp_error(state, "--list-passes takes no FILE, no -o and no --pipeline");
+        if (opt->func && opt->emit != EMIT_DOT)
+            argp_error(state, "--func is for --emit dot: other output has all functions");
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }

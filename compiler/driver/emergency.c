@@ -36,23 +36,29 @@ static bool keep_path(char *to, const char *path)
     return true;
 }
 
-const char *snl_emergency_folder(SnlArena *arena)
+static SnlStatus no_folder(SnlDiag *diag, const char *base, int error)
+{
+    return snl_error_at(diag, SNL_E_MACHINE, "TMPDIR",
+                        "cannot make a folder for temporary files in '%.200s': %s", base,
+                        strerror(error));
+}
+
+SnlStatus snl_emergency_make_folder(SnlArena *arena, SnlDiag *diag)
 {
     SNL_ASSERT(!state.folder[0]);
     const char *base = getenv("TMPDIR");
-    char *path = snl_arena_printf(arena, "%s/snlpc-XXXXXX", base && *base ? base : "/tmp");
-    if (strlen(path) + 32 >= MAX_PATH) {
-        errno = ENAMETOOLONG;
-        return NULL;
-    }
-    if (!mkdtemp(path)) return NULL;
+    if (!base || !*base) base = "/tmp";
+    char *path = snl_arena_printf(arena, "%s/snlpc-XXXXXX", base);
+    if (strlen(path) + 32 >= MAX_PATH) return no_folder(diag, base, ENAMETOOLONG);
+    if (!mkdtemp(path)) return no_folder(diag, base, errno);
     state.listing = opendir(path);
     if (!state.listing) {
+        int error = errno;
         rmdir(path);
-        return NULL;
+        return no_folder(diag, base, error);
     }
     keep_path(state.folder, path);
-    return path;
+    return SNL_OK;
 }
 
 const char *snl_emergency_path(SnlArena *arena, const char *name)
@@ -185,8 +191,11 @@ static void on_llvm_fatal(const char *reason)
     end_internal();
 }
 
+/* What is ignored stays so: nohup, pipes of those who want an error. */
 static void install(int number, void (*handler)(int))
 {
+    struct sigaction old;
+    if (sigaction(number, NULL, &old) == 0 && old.sa_handler == SIG_IGN) return;
     struct sigaction action = {.sa_handler = handler};
     sigemptyset(&action.sa_mask);
     action.sa_flags = (int)SA_RESETHAND;
@@ -196,7 +205,7 @@ static void install(int number, void (*handler)(int))
 void snl_emergency_install(void)
 {
     state.wipe = snl_can_wipe(stderr) ? SNL_WIPE : "";
-    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) install(stops[i], on_stop);
     /* A file that may not grow is a failed write, told like a full disk. */
     signal(SIGXFSZ, SIG_IGN);

@@ -7,19 +7,19 @@
 #define SNL_DRIVER_EMERGENCY_H
 
 #include "ir/base/arena.h"
+#include "ir/base/diag.h"
 
-/* Handlers: SIGINT, SIGTERM and SIGHUP remove the temporary files and end the process as the signal
- * would have; SIGABRT, SIGSEGV, SIGBUS, SIGFPE and SIGILL, and LLVM's fatal errors, also write the
- * reproducer and end it with exit code 3. */
+/* Handlers: SIGINT, SIGTERM, SIGHUP and SIGPIPE, where they are not ignored, remove the temporary
+ * files and end the process as the signal would have; SIGABRT, SIGSEGV, SIGBUS, SIGFPE and SIGILL,
+ * and LLVM's fatal errors, also write the reproducer and end it with exit code 3. */
 void snl_emergency_install(void);
 
 /* The reproducer: `text` replays what is going on now; kept, not copied. NULL: nothing to
  * replay. */
 void snl_emergency_set_reproducer(const char *text);
 
-/* A folder for temporary files, in $TMPDIR or /tmp; NULL with errno set when it cannot be made. At
- * most one at a time. */
-const char *snl_emergency_folder(SnlArena *arena);
+/* A folder for temporary files, in $TMPDIR or /tmp. At most one at a time. */
+SnlStatus snl_emergency_make_folder(SnlArena *arena, SnlDiag *diag);
 /* A path of a file in that folder. */
 const char *snl_emergency_path(SnlArena *arena, const char *name);
 /* Removes the folder and the files in it. */

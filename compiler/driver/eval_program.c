@@ -102,9 +102,7 @@ static SnlStatus open_sessions(SnlEvalProgram *p, int64_t n_threads)
 
 static SnlStatus build_and_load(SnlEvalProgram *p)
 {
-    if (!snl_emergency_folder(p->c.arena))
-        return snl_error_at(p->c.diag, SNL_E_MACHINE, "$TMPDIR",
-                            "cannot make a folder for temporary files: %s", strerror(errno));
+    SNL_TRY(snl_emergency_make_folder(p->c.arena, p->c.diag));
     const char *library = snl_emergency_path(p->c.arena, "eval.so");
     SnlStatus status = compile(&p->c, library);
     if (status == SNL_OK) status = load(p, library);

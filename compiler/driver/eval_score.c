@@ -93,12 +93,17 @@ typedef struct Scorer {
     SnlEvalResult *results;
 } Scorer;
 
-static void score_row(Scorer *s, int64_t row, const float *logits)
+static SnlrtStatus score_row(Scorer *s, int64_t row, const float *logits, SnlrtError *err)
 {
     SnlEvalResult *r = &s->results[s->row];
     int64_t at = row - s->block_begin;
     const float *sequential = s->sequential + at * s->vocab;
     double sum = log_sum(logits, s->vocab);
+    if (!isfinite(sum))
+        return snlrt_fail(err, SNLRT_INPUT,
+                          "position %lld: the logits are not numbers (NaN or infinite): see to the "
+                          "model's weights, or give them another format (--weights f32)",
+                          (long long)row);
     int32_t best = snlrt_argmax(logits, s->vocab);
     if (s->row == 0) {
         memcpy(s->sequential + at * s->vocab, logits, (size_t)s->vocab * sizeof *logits);
@@ -109,15 +114,15 @@ static void score_row(Scorer *s, int64_t row, const float *logits)
     if (s->row != 0) r->kl += divergence(sequential, logits, s->log_sums[at], sum, s->vocab);
     r->agree += best == s->best[at];
     r->n_scored++;
+    return SNLRT_OK;
 }
 
 static SnlrtStatus take_block(void *user, const SnlrtBlock *block, SnlrtError *err)
 {
-    (void)err;
     Scorer *s = user;
     for (int64_t i = 0; i < block->n_rows; i++)
         if (block->first_row + i >= s->first_scored)
-            score_row(s, block->first_row + i, block->logits + i * s->vocab);
+            SNLRT_TRY(score_row(s, block->first_row + i, block->logits + i * s->vocab, err));
     return SNLRT_OK;
 }
 

@@ -155,7 +155,7 @@ static const struct argp_option pipeline_options[] = {
      50},
     {"verify-each", OPT_VERIFY, NULL, 0,
      "Verify the IR after every pass (the default in debug builds)", 50},
-    {"no-verify", OPT_NO_VERIFY, NULL, 0, "Do not", 50},
+    {"no-verify", OPT_NO_VERIFY, NULL, 0, "Do not verify the IR between passes", 50},
     {"check-each", OPT_CHECK, "SEED", OPTION_ARG_OPTIONAL,
      "Evaluate the IR before and after every exact pass on random inputs and compare", 50},
     {"timing", OPT_TIMING, NULL, 0, "Print time, size and memory of every pass to stderr", 50},

@@ -9,6 +9,7 @@
 
 typedef struct SnlProgressBar {
     const char *label;
+    int width; /* of the bar alone */
     int shown; /* tenths of a percent last drawn; -1: nothing yet */
     bool enabled;
 } SnlProgressBar;

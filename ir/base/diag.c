@@ -46,8 +46,8 @@ SnlDiag *snl_diag_create(FILE *out, unsigned max_errors)
     SnlDiag *diag = snl_xmalloc(sizeof *diag);
     const char *no_colour = getenv("NO_COLOR");
     *diag = (SnlDiag){.out = out, .max_errors = max_errors ? max_errors : 20};
-    diag->colour = out && isatty(fileno(out)) && !(no_colour && *no_colour);
     diag->wipes = out && snl_can_wipe(out);
+    diag->colour = diag->wipes && !(no_colour && *no_colour);
     diag->cap = 256;
     diag->text = snl_xmalloc(diag->cap);
     diag->text[0] = '\0';

@@ -238,6 +238,12 @@ bool snl_path_exists(const char *path)
     return stat(path, &info) == 0;
 }
 
+bool snl_path_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 bool snl_path_is_dir(const char *path)
 {
     struct stat info;

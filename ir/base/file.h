@@ -38,6 +38,8 @@ bool snl_path_exists(const char *path);
 bool snl_path_is_dir(const char *path);
 /* dir + "/" + name; `name` itself when it is absolute. */
 char *snl_path_join(SnlArena *arena, const char *dir, const char *name);
+/* Do both name one file that exists, by whatever way? */
+bool snl_path_same_file(const char *a, const char *b);
 /* Folder part of a path ("." when there is none). */
 char *snl_path_dir(SnlArena *arena, const char *path);
 

@@ -84,6 +84,17 @@ expect 0 "clang-19" "$SNL_SOURCE/tools/packages.sh" --list fuzz
 
 expect 2 "--target: error[E0501]: found 'nowhere'" "$snlpc" compile "$model" -o o/p --target nowhere
 expect 1 "another kind of machine" "$snlpc" compile "$model" -o o/p --target aarch64-linux-gnu
+for triple in x86_64-apple-darwin x86_64-pc-windows-msvc s390x-linux-gnu aarch64_be-linux-gnu bpf nvptx64-nvidia-cuda; do
+    expect 2 "found '$triple', wanted a triple of a little-endian machine with ELF" "$snlpc" compile "$model" \
+        -o o/p --emit obj --target $triple
+done
+expect 2 "found 'x86_64-unknown-freebsd', wanted a triple of Linux" "$snlpc" compile "$model" -o o/p \
+    --target x86_64-unknown-freebsd
+expect 2 "--tensors is about the summary" "$snlpc" compile "$model" -o o/p --tensors --emit ir
+expect 2 "--tensors is about the summary" "$snlpc" compile "$model" -o o/p --tensors -q
+expect 2 "--func is for --emit dot" "$snlpc" opt none.snl --func f
+expect 2 "--list-passes takes no FILE" "$snlpc" opt none.snl --list-passes
+expect 2 "--list-passes takes no FILE" "$snlpc" opt --list-passes -o o/p
 expect_empty "bad usage"
 
 # ---- inputs that are not there or not models
@@ -99,9 +110,28 @@ expect 1 "empty/config.json:" "$snlpc" compile empty -o o/p
 echo 'module @m  func' >bad.snl
 expect 1 "bad.snl:2:" "$snlpc" opt bad.snl
 expect 1 "bad.snl:2:" "$snlpc" compile bad.snl -o o/p
+for i in 1 2 3; do echo "weight @w$i : f32[4, 4] = source \"none.safetensors\" \"w$i\""; done >weights
+{ echo "module @m"; cat weights; echo "func @forward(%tokens: i32[T], %pos: index) -> f32[T, 4] {"
+  echo "  %a = embed %tokens, @w1 : f32[T, 4]"; echo "  %b = linear %a, @w2 : f32[T, 4]"
+  echo "  %c = linear %b, @w3 : f32[T, 4]"; echo "  return %c"; echo "}"; } >sources.snl
+expect 4 "weight '@w1' is declared here; its file is looked for from here" "$snlpc" compile sources.snl -o o/p
+[ "$(grep -c "cannot open" err)" = 1 ] || fail "a missing file is told for every weight of it"
 expect_empty "bad input"
 
 # ---- outputs
+cp -r "$model" own && chmod -R u+w own
+for file in config.json model.safetensors tokenizer.json; do
+    [ -e own/$file ] || continue
+    expect 2 "own/$file: error[E0501]: found a file of the model" "$snlpc" compile own -o own/$file
+    expect 2 "found a file of the model" "$snlpc" compile own -o own/../own/$file --emit ir
+    cmp -s own/$file "$model/$file" || fail "compile has written over $file"
+done
+ln own/model.safetensors o/link
+expect 2 "o/link: error[E0501]: found a file of the model" "$snlpc" compile own -o o/link
+rm o/link
+cp bad.snl o/m.snl
+expect 2 "found a file of the model" "$snlpc" compile o/m.snl --emit ir -o o/m.snl
+rm o/m.snl
 expect 4 "no-folder/p" "$snlpc" compile "$model" -o no-folder/p
 expect 4 "found a directory" "$snlpc" compile "$model" -o o
 if [ "$(id -u)" != 0 ]; then
@@ -120,7 +150,7 @@ if [ -w /dev/full ]; then
 fi
 # One level of code is enough where linking is what fails.
 native="--cpu native"
-expect 4 "TMPDIR" env TMPDIR="$dir/no-folder" "$snlpc" compile "$model" -o o/p
+expect 4 "TMPDIR: error[E0601]: cannot make a folder for temporary files in '$dir/no-folder'" env TMPDIR="$dir/no-folder" "$snlpc" compile "$model" -o o/p
 expect 4 "(Debian package lld-19)" env SNLPC_LLD="$dir/no-linker" "$snlpc" compile "$model" $native -o o/p
 printf '#!/bin/sh\necho duplicate symbol >&2\nexit 1\n' >linker && chmod +x linker
 expect 4 "failed with exit status 1: duplicate symbol" env SNLPC_LLD="$dir/linker" \

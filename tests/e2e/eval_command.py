@@ -4,6 +4,8 @@ eval_shared.py holds it against published tables and texts."""
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
@@ -167,6 +169,22 @@ def bad_input_is_refused():
     fails(1, "found 1 tokens, too few to score one", text=short)
 
 
+def not_numbers_are_told():
+    """One matrix of the last layer is too large for its products."""
+    model = SCRATCH / "overflows"
+    shutil.copytree(EXAMPLE, model)
+    path = model / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(raw[:8], "little")
+    begin, end = json.loads(raw[8:start])["transformer.h.15.mlp.c_fc.weight"]["data_offsets"]
+    raw[start + begin:start + end] = b"\x00\x7f" * ((end - begin) // 2)  # bf16 1.7e38
+    path.chmod(0o644)
+    path.write_bytes(raw)
+    done = run([SNLPC, "eval", model, "--text", TEXT, "--tokens", "100", "--no-time", "--json"], code=1)
+    check(re.search(rb"^seq: error.*: position \d+: the logits are not numbers", done.stderr), str(done))
+    check(b"nan" not in done.stdout, f"prints {done.stdout}")
+
+
 def help_is_there():
     check(b"\n  eval " in run([SNLPC, "--help"]).stdout, "snlpc --help does not list eval")
     done = run([SNLPC, "eval", "--help"])
@@ -199,5 +217,5 @@ def a_terminal_sees_progress():
 
 if __name__ == "__main__":
     main([perplexity_is_the_programs_own, exact_plans_lose_nothing, formats_are_rows, times_and_table,
-          residuals_obey_the_exactness_law, bad_input_is_refused, help_is_there, a_missing_text_is_told_first,
-          nothing_stays_behind, a_terminal_sees_progress])
+          residuals_obey_the_exactness_law, bad_input_is_refused, not_numbers_are_told, help_is_there,
+          a_missing_text_is_told_first, nothing_stays_behind, a_terminal_sees_progress])

@@ -264,6 +264,19 @@ def interrupted_compile():
         (out / "p").unlink(missing_ok=True)
 
 
+def closed_pipe():
+    """Whoever reads the code has seen enough: no temporary file stays."""
+    temporary = folder("piped")
+    for delay in 0, 0.3:
+        child = subprocess.Popen([SNLPC, "compile", EXAMPLE, "-q", "--emit", "asm", "--cpu", "native"],
+                                 env=os.environ | {"TMPDIR": str(temporary)}, stdout=subprocess.PIPE,
+                                 preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL))
+        time.sleep(delay)
+        child.stdout.close()
+        check(child.wait(60) == -signal.SIGPIPE, f"exit code {child.returncode}")
+        check(not os.listdir(temporary), f"left {os.listdir(temporary)}")
+
+
 # ---- running on and on -----------------------------------------------------------------------------------------
 
 def control_c():
@@ -412,10 +425,15 @@ def a_terminal_sees_progress():
     check(seen.split(b"\x1b[K")[-1].startswith(bytes(program)), f"the summary stands on a bar: {seen.decode()}")
     seen = on_terminal([*compiles, "--pipeline", "simplify,pack{weights=q5}"], code=1)
     check(re.search(rb"passes \[[^\r]*\r\x1b\[Kpack: ", seen), f"the message stands on a bar: {seen.decode()}")
+    for columns in 12, 30:
+        seen = on_terminal([*compiles, "-q"], columns=columns)
+        widest = max(len(line) for line in seen.replace(b"\x1b[K", b"").split(b"\r"))
+        check(10 < widest < columns, f"{widest} columns of {columns}: {seen.decode()}")
+    check(b"\x1b" not in on_terminal([*compiles, "--weights", "q5"], code=2, term="dumb"), "colours where there are none")
     for quiet in (["--timing"], ["--print-ir-after", "simplify"], ["--check-each"]):
         check(b"passes" not in on_terminal([*compiles, *quiet, "--pipeline", "simplify", "--emit", "ir"]), quiet)
 
 
 main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_output,
-      full_disk, interrupted_compile, control_c, context_full, memory, decode_beside_a_reader,
+      full_disk, interrupted_compile, closed_pipe, control_c, context_full, memory, decode_beside_a_reader,
       huge_pages, compile_cost, a_terminal_sees_progress])

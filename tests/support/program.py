@@ -7,6 +7,7 @@ The environment says where things are: SNLPC (the compiler), SNL_SOURCE (the rep
 """
 import array
 import atexit
+import fcntl
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import traceback
 from collections import Counter
@@ -70,11 +72,12 @@ def run(argv, code=0, timeout=120, **options):
     return done
 
 
-def on_terminal(argv, code=0):
+def on_terminal(argv, code=0, term="xterm", columns=80):
     """What the command writes to stderr when that is a terminal."""
     reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer,
-                          env=dict(os.environ, TERM="xterm")) as process:
+                          env=dict(os.environ, TERM=term)) as process:
         os.close(writer)
         seen = b""
         while True:
