@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -115,6 +116,15 @@ static SnlrtEnd end_after(const Run *run, int64_t n_predict)
     return SNLRT_END_NONE;
 }
 
+/* The chosen token's logit speaks for all: a NaN before the last norm reaches every one of them. */
+static SnlrtStatus next_token(Run *run, int32_t *out, SnlrtError *err)
+{
+    float *logits = snlrt_session_logits(run->session);
+    *out = snlrt_sampler_next(run->sampler, logits);
+    if (isfinite(logits[*out])) return SNLRT_OK;
+    return snlrt_program_no_numbers(snlrt_session_pos(run->session) - 1, err);
+}
+
 static SnlrtStatus generate_tokens(Run *run, SnlrtError *err)
 {
     const SnlrtOptions *o = &run->program->options;
@@ -124,7 +134,8 @@ static SnlrtStatus generate_tokens(Run *run, SnlrtError *err)
         return SNLRT_OK;
     }
     for (;;) {
-        int32_t id = snlrt_sampler_next(run->sampler, snlrt_session_logits(run->session));
+        int32_t id;
+        SNLRT_TRY(next_token(run, &id, err));
         if (!o->ignore_eos && is_eos(run->program->model, id)) {
             stats->end = SNLRT_END_EOS;
             return SNLRT_OK;

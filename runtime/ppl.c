@@ -42,13 +42,15 @@ static double row_nll(const float *logits, int64_t vocab, int32_t target)
 
 static SnlrtStatus score_block(void *user, const SnlrtBlock *block, SnlrtError *err)
 {
-    (void)err;
     Score *s = user;
     int64_t vocab = s->program->model->vocab;
     for (int64_t i = 0; i < block->n_rows; i++) {
         int64_t row = block->first_row + i;
         if (row < s->first_scored) continue;
-        s->nll += row_nll(block->logits + i * vocab, vocab, s->window[row + 1]);
+        double nll = row_nll(block->logits + i * vocab, vocab, s->window[row + 1]);
+        if (!isfinite(nll)) /* windows are of one length */
+            return snlrt_program_no_numbers((s->n_windows - 1) * s->n_window + row, err);
+        s->nll += nll;
         s->n_scored++;
     }
     return snlrt_interrupted() ? SNLRT_STOPPED : SNLRT_OK;

@@ -67,6 +67,15 @@ SnlrtStatus snlrt_program_print(const char *text, size_t nbytes, SnlrtError *err
     return snlrt_write(STDOUT_FILENO, "standard output", text, nbytes, err);
 }
 
+SnlrtStatus snlrt_program_no_numbers(int64_t position, SnlrtError *err)
+{
+    return snlrt_fail(err, SNLRT_INPUT,
+                      "the logits at position %lld are no numbers: found NaN or infinity; --verify "
+                      "tells whether the weights are as they were compiled: if so, compile with "
+                      "--weights f32, without --plan, or look at what the model itself computes",
+                      (long long)position);
+}
+
 static SnlrtStatus read_all(int fd, const char *name, size_t max_nbytes, SnlrtText *out,
                             SnlrtError *err)
 {

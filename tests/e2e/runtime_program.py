@@ -276,6 +276,29 @@ class Program(unittest.TestCase):
         self.bad(USAGE, "--ppl: mode warm starts each token from the states of the one before",
                  "--ppl", path, "--mode", "warm")
 
+    def test_logits_that_are_no_numbers(self):
+        """Told with their position, as text, ids and perplexity; not where none of them is looked at."""
+        message = "prog: the logits at position {} are no numbers: found NaN or infinity; --verify"
+        for args in ("-p", "x" * 20), ("--ids", "7 " * 20), ("-p", "x" * 20, "--temp", "1"):
+            done = self.bad(INPUT, message.format(19), *args, "--mode", "nan")
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+        done = self.run_prog("-p", "x", "-n", "40", "--mode", "nan")
+        self.assertEqual(done.returncode, INPUT)
+        self.assertEqual(done.stdout.decode(), continuation(1, 16).decode(errors="ignore"))
+        self.assertIn(message.format(16), done.stderr.decode())
+        self.assertEqual(self.good("-p", "x", "-n", "16", "--mode", "nan").stdout,
+                         self.good("-p", "x", "-n", "16").stdout)
+        self.good("-p", "x" * 20, "-n", "0", "--mode", "nan")
+
+    def test_perplexity_of_no_numbers(self):
+        path = pathlib.Path(self.folder) / "text"
+        path.write_bytes(bytes(range(1, 101)))
+        for more in (), ("--json",):
+            self.bad(INPUT, "the logits at position 16 are no numbers", "--ppl", path, "--mode", "nan", *more)
+            self.bad(INPUT, "the logits at position 20 are no numbers", "--ppl", path, "--mode", "nan",
+                     "-c", "40", "--ppl-skip-half", *more)
+        self.good("--ppl", path, "--mode", "nan", "-c", "16")
+
     def test_bench(self):
         done = self.good("--bench", "-t", "2")
         self.assertRegex(done.stdout.decode(),
@@ -295,7 +318,7 @@ class Program(unittest.TestCase):
             self.assertIn(part, text)
         found = json.loads(self.good("--about", "--json").stdout)
         self.assertEqual(found["model"], 'fake "model"')
-        self.assertEqual([mode["name"] for mode in found["modes"]], ["seq", "alt", "slow", "prompt", "warm"])
+        self.assertEqual([mode["name"] for mode in found["modes"]], ["seq", "alt", "slow", "prompt", "warm", "nan"])
         self.assertEqual(found["eos"], [0, 3])
 
     def test_verify(self):
@@ -311,7 +334,7 @@ class Program(unittest.TestCase):
     def test_modes(self):
         first = self.good("--ids", "1", "-n", "2", "--mode", "alt").stdout
         self.assertEqual(first, self.good("--ids", "1", "-n", "2").stdout)
-        self.bad(USAGE, "--mode: found 'fast', this program has: seq, alt, slow, prompt, warm", "--mode", "fast")
+        self.bad(USAGE, "--mode: found 'fast', this program has: seq, alt, slow, prompt, warm, nan", "--mode", "fast")
 
     def test_json_statistics(self):
         done = self.good("-p", "xyz", "-n", "5", "-t", "2", "--json")

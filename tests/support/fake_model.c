@@ -2,6 +2,7 @@
  * archive it is a program that lacks only its payload (fake_payload.c appends one). */
 #include "fake_model.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -91,6 +92,11 @@ static void slow_step(SnlrtCtx *ctx, int64_t thread)
     step(ctx, thread, 0.0f);
 }
 
+static void nan_step(SnlrtCtx *ctx, int64_t thread)
+{
+    step(ctx, thread, ctx->args[1].index < FAKE_BLOCK ? 0.0f : NAN);
+}
+
 static const SnlrtGraph graphs[FAKE_MODES] = {
 #define GRAPH(mode, decode_step, prefill_step, what, bits)                                         \
     {                                                                                              \
@@ -103,6 +109,7 @@ static const SnlrtGraph graphs[FAKE_MODES] = {
     [FAKE_SLOW] = GRAPH("slow", slow_step, slow_step, "exact", 0),
     [FAKE_PROMPT] = GRAPH("prompt", seq_step, alt_step, "exact", SNLRT_GRAPH_PROMPT),
     [FAKE_WARM] = GRAPH("warm", seq_step, alt_step, "exact", SNLRT_GRAPH_PROMPT | SNLRT_GRAPH_WARM),
+    [FAKE_NAN] = GRAPH("nan", nan_step, nan_step, "exact", 0),
 };
 
 static const SnlrtOutput outputs[] = {{.name = "h.0", .streams = 0, .width = 4},

@@ -7,7 +7,8 @@
  *   logits[v] = (v == script[(p + 1) % n] ? 20 : 0) + (sum(tokens 0..p) * (v + 1) % 97) / 97 + bias
  *
  * Modes: "seq"; "alt" with bias 1 everywhere; "slow", which takes 2 ms a call; "prompt", whose
- * prefill is a function of its own with bias 1; "warm", the same but marked as warm. Outputs "h.0"
+ * prefill is a function of its own with bias 1; "warm", the same but marked as warm; "nan", whose
+ * bias is NaN in calls that begin at position FAKE_BLOCK or later. Outputs "h.0"
  * [T, 4] and "h.1" [T, 2, 3]: h.0[t][i] = 10 * p + i, h.1[t][s][i] = 100 * p + 10 * s + i. */
 #ifndef SNL_FAKE_MODEL_H
 #define SNL_FAKE_MODEL_H
@@ -15,6 +16,6 @@
 #include "runtime/abi.h"
 
 enum { FAKE_VOCAB = 256, FAKE_CONTEXT = 200, FAKE_BLOCK = 16, FAKE_ID = 0x5eed };
-enum { FAKE_SEQ, FAKE_ALT, FAKE_SLOW, FAKE_PROMPT, FAKE_WARM, FAKE_MODES };
+enum { FAKE_SEQ, FAKE_ALT, FAKE_SLOW, FAKE_PROMPT, FAKE_WARM, FAKE_NAN, FAKE_MODES };
 
 #endif
