@@ -23,6 +23,7 @@ typedef struct Run {
     SnlrtFile logits, states_file; /* fd -1: not wanted */
     SnlrtStates states;            /* at NULL: not wanted */
     SnlrtIds prompt;
+    double asked; /* snlrt_seconds when the answer began to be waited for */
     SnlrtDecoder decoder;
     SnlrtStopper stopper;
     SnlrtText decoded, shown; /* scratch */
@@ -142,7 +143,7 @@ static SnlrtStatus generate_tokens(Run *run, SnlrtError *err)
         }
         stats->n_generated++;
         SNLRT_TRY(show_token(run, id, err));
-        if (stats->n_generated == 1) stats->first_token = snlrt_seconds() - run->program->started;
+        if (stats->n_generated == 1) stats->first_token = snlrt_seconds() - run->asked;
         stats->end = end_after(run, o->n_predict);
         if (stats->end != SNLRT_END_NONE) return SNLRT_OK;
         SNLRT_TRY(process(run, &id, 1, SNLRT_RUN_TEXT, err));
@@ -232,10 +233,12 @@ static SnlrtStatus run_prompt_text(Run *run, const char *text, size_t nbytes, Sn
     return run_text(run, nbytes == 0, err);
 }
 
+/* With path NULL, of standard input: who writes it may take any time. */
 static SnlrtStatus run_prompt_file(Run *run, const char *path, SnlrtError *err)
 {
     SnlrtText text = {0};
     SnlrtStatus status = snlrt_read_text(path, MAX_PROMPT_NBYTES, &text, err);
+    if (!path) run->asked = snlrt_seconds();
     if (status == SNLRT_OK) status = run_prompt_text(run, text.at, text.n, err);
     snlrt_text_deinit(&text);
     return status;
@@ -251,6 +254,7 @@ static SnlrtStatus run_lines(Run *run, SnlrtError *err)
         fputs("> ", stderr);
         ssize_t n = getline(&line, &cap, stdin);
         if (n < 0) break;
+        run->asked = snlrt_seconds();
         if (n && line[n - 1] == '\n') n--;
         if (n) status = run_prompt_text(run, line, (size_t)n, err);
         if (status == SNLRT_INPUT) { /* the next line may be better */
@@ -316,7 +320,10 @@ static void free_run(Run *run)
 
 SnlrtStatus snlrt_program_generate(SnlrtProgram *program, SnlrtError *err)
 {
-    Run run = {.program = program, .logits = {.fd = -1}, .states_file = {.fd = -1}};
+    Run run = {.program = program,
+               .logits = {.fd = -1},
+               .states_file = {.fd = -1},
+               .asked = program->started};
     snlrt_interrupt_catch();
     SnlrtStatus status = open_run(&run, err);
     if (status == SNLRT_OK) status = run_prompts(&run, err);

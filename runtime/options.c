@@ -271,7 +271,8 @@ char *snlrt_options_help(const char *program)
         "Continues a text. Without a prompt option the prompt is what is piped in, byte by byte;\n"
         "at a terminal each line typed is a prompt of its own (Ctrl-D ends).\n"
         "The generated text goes to standard output and nothing else does; statistics go to\n"
-        "standard error. Ctrl-C ends the text, with statistics.\n",
+        "standard error. The time to the first token is from the start of the program, or from the\n"
+        "end of a prompt that is piped in or typed. Ctrl-C ends the text, with statistics.\n",
         program);
     for (size_t i = 0; i < N_INFO; i++) {
         if (option_info[i].id)

@@ -240,7 +240,8 @@ int snlrt_program_main(const SnlrtModel *model, int argc, char **argv)
     SnlrtProgram program = {.model = &chosen, .name = base_name(argv0), .started = snlrt_seconds()};
     SnlrtStatus status = snlrt_level_choose(model, getenv("SNL_LEVEL"), &chosen, &err);
     snlrt_fill_standard_descriptors();
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other, */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
     if (status == SNLRT_OK) status = snlrt_options_parse(argc, argv, &program.options, &err);
     if (status == SNLRT_OK) status = run_task(&program, argv0, &err);
     if (status == SNLRT_STOPPED) status = SNLRT_OK; /* Ctrl-C */

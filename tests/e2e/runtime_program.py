@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -336,6 +337,25 @@ class Program(unittest.TestCase):
         self.assertEqual(first, self.good("--ids", "1", "-n", "2").stdout)
         self.bad(USAGE, "--mode: found 'fast', this program has: seq, alt, slow, prompt, warm, nan", "--mode", "fast")
 
+    def test_first_token_does_not_wait_for_who_writes_the_prompt(self):
+        line = f"(sleep 0.7; echo x) | '{self.prog}' -n 3 --json {{}}"
+        for more, waits in ("", False), ("-f /dev/stdin", True):
+            done = subprocess.run(["sh", "-c", line.format(more)], timeout=60, capture_output=True)
+            found = json.loads(done.stderr)["first_token_seconds"]
+            (self.assertGreater if waits else self.assertLess)(found, 0.6)
+        parent, child = pty.openpty()
+        process = subprocess.Popen([self.prog, "-n", "3", "--json"], stdin=child, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        os.close(child)
+        for typed in b"x\n", b"xy\n", b"\x04":
+            time.sleep(0.7)
+            os.write(parent, typed)
+        _, err = process.communicate(timeout=60)
+        os.close(parent)
+        found = [json.loads(part)["first_token_seconds"] for part in re.findall(rb"{.*}", err)]
+        self.assertEqual(len(found), 2)
+        self.assertLess(max(found), 0.6)
+
     def test_json_statistics(self):
         done = self.good("-p", "xyz", "-n", "5", "-t", "2", "--json")
         found = json.loads(done.stderr)
@@ -371,6 +391,20 @@ class Program(unittest.TestCase):
         done = subprocess.run(["sh", "-c", line], timeout=60)
         self.assertEqual(done.returncode, MACHINE)
         self.assertFalse(path.exists())
+
+    def test_files_that_may_not_grow(self):
+        """ulimit -f ends a process by a signal, unless it is ignored."""
+        if self.variant == "_tsan":
+            self.skipTest("ThreadSanitizer writes a file of its own before main")
+        folder = pathlib.Path(self.folder) / "small"
+        folder.mkdir()
+        for more, name in (f"--logits {folder}/logits", f"{folder}/logits"), \
+                (f"--states {folder}/states", f"{folder}/states"), (f">{folder}/text", "standard output"):
+            done = subprocess.run(["sh", "-c", f"ulimit -f 0; '{self.prog}' -p x -n 3 {more}"], timeout=60,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            self.assertEqual(done.returncode, MACHINE, done.stderr)
+            self.assertTrue(done.stderr.decode().endswith(f"prog: cannot write {name}: File too large\n"))
+        self.assertEqual([path.name for path in folder.iterdir()], ["text"])  # the shell's
 
     def test_closed_input(self):
         """Told as what it is; not missed when a prompt is given."""
