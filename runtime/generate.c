@@ -123,7 +123,7 @@ static SnlrtStatus next_token(Run *run, int32_t *out, SnlrtError *err)
     float *logits = snlrt_session_logits(run->session);
     *out = snlrt_sampler_next(run->sampler, logits);
     if (isfinite(logits[*out])) return SNLRT_OK;
-    return snlrt_program_no_numbers(snlrt_session_pos(run->session) - 1, err);
+    return snlrt_program_not_numbers(snlrt_session_pos(run->session) - 1, err);
 }
 
 static SnlrtStatus generate_tokens(Run *run, SnlrtError *err)

@@ -13,28 +13,45 @@
 enum {
     FIRST_ID = 256, /* above the letters */
 #define GROUP(heading)
-#define OPTION(ID, long_name, letter, argument, help) OPT_##ID,
+#define OPTION(ID, long_name, letter, tasks, argument, help) OPT_##ID,
 #include "runtime/options.def"
 #undef OPTION
     OPT_END
+};
+
+#define TASK(name) (1u << SNLRT_TASK_##name)
+enum {
+    TEXT = TASK(GENERATE),
+    SCORE = TASK(PPL),
+    RUNS = TEXT | SCORE | TASK(BENCH),
+    REPORTS = RUNS | TASK(ABOUT),
+    EVERY = REPORTS | TASK(VERIFY) | TASK(HELP)
 };
 
 typedef struct OptionInfo {
     int id; /* 0: a heading */
     const char *name;
     int letter;
+    unsigned tasks; /* it has a use with these */
     const char *argument, *help;
 } OptionInfo;
 
 #undef GROUP
 static const OptionInfo option_info[] = {
-#define GROUP(heading) {0, heading, 0, NULL, NULL},
-#define OPTION(ID, long_name, letter, argument, help) {OPT_##ID, long_name, letter, argument, help},
+#define GROUP(heading) {.name = heading},
+#define OPTION(ID, long_name, letter, tasks, argument, help)                                       \
+    {OPT_##ID, long_name, letter, tasks, argument, help},
 #include "runtime/options.def"
 #undef OPTION
 #undef GROUP
 };
 enum { N_INFO = sizeof option_info / sizeof *option_info };
+
+/* The options that name a task. */
+static const int task_options[] = {[SNLRT_TASK_PPL] = OPT_PPL,
+                                   [SNLRT_TASK_BENCH] = OPT_BENCH,
+                                   [SNLRT_TASK_ABOUT] = OPT_ABOUT,
+                                   [SNLRT_TASK_VERIFY] = OPT_VERIFY};
 
 static const OptionInfo *find_option(int id)
 {
@@ -167,21 +184,15 @@ static SnlrtStatus unknown_option(int code, char **argv, SnlrtError *err)
     return snlrt_fail(err, SNLRT_USAGE, "unknown option '%.100s'; --help lists them", text);
 }
 
-static SnlrtStatus check_together(const SnlrtOptions *o, SnlrtError *err)
+/* given[i]: the command line has option_info[i]. */
+static SnlrtStatus check_together(const SnlrtOptions *o, const bool given[], SnlrtError *err)
 {
-    bool generates = o->task == SNLRT_TASK_GENERATE;
-    if (!generates && (o->prompt || o->prompt_file || o->ids))
-        return snlrt_fail(err, SNLRT_USAGE,
-                          "a prompt has no use with --ppl, --bench, --about and "
-                          "--verify");
-    if (!generates && (o->logits_file || o->states_file))
-        return snlrt_fail(err, SNLRT_USAGE,
-                          "--logits and --states work with a prompt, not with --ppl, --bench, "
-                          "--about and --verify");
     if (o->skip_half && o->task != SNLRT_TASK_PPL)
         return snlrt_fail(err, SNLRT_USAGE, "--ppl-skip-half needs --ppl FILE");
-    if (o->huge_pages && (o->task == SNLRT_TASK_ABOUT || o->task == SNLRT_TASK_VERIFY))
-        return snlrt_fail(err, SNLRT_USAGE, "--huge-pages has no use with --about and --verify");
+    for (size_t i = 0; i < N_INFO; i++)
+        if (given[i] && !(option_info[i].tasks & 1u << o->task))
+            return snlrt_fail(err, SNLRT_USAGE, "--%s has no use with --%s", option_info[i].name,
+                              find_option(task_options[o->task])->name);
     if (o->ids && o->n_stops)
         return snlrt_fail(err, SNLRT_USAGE, "--stop looks at text, and --ids gives none");
     return SNLRT_OK;
@@ -208,19 +219,22 @@ static SnlrtStatus parse_all(int argc, char **argv, SnlrtOptions *o, SnlrtError 
 {
     struct option long_options[N_INFO + 1];
     char letters[2 * N_INFO + 2];
+    bool given[N_INFO] = {false};
     fill_getopt(long_options, letters);
     opterr = 0;
     optind = 1;
     for (int code; (code = getopt_long(argc, argv, letters, long_options, NULL)) != -1;) {
         if (code == '?' || code == ':') return unknown_option(code, argv, err);
-        int id = find_option(code)->id;
+        const OptionInfo *info = find_option(code);
+        int id = info->id;
+        given[info - option_info] = true;
         if (id == OPT_HELP) {
             o->task = SNLRT_TASK_HELP;
             return SNLRT_OK;
         }
         if (!o->idle_sampling_option &&
             (id == OPT_TOP_K || id == OPT_TOP_P || id == OPT_MIN_P || id == OPT_SEED))
-            o->idle_sampling_option = find_option(id)->name;
+            o->idle_sampling_option = info->name;
         SNLRT_TRY(set_option(o, id, optarg, err));
     }
     if (optind < argc)
@@ -228,7 +242,7 @@ static SnlrtStatus parse_all(int argc, char **argv, SnlrtOptions *o, SnlrtError 
                           "unexpected argument '%.100s'; a prompt is given with -p", argv[optind]);
     if (o->sampling.temperature > 0) o->idle_sampling_option = NULL;
     SNLRT_TRY(snlrt_sampling_check(&o->sampling, err));
-    return check_together(o, err);
+    return check_together(o, given, err);
 }
 
 SnlrtStatus snlrt_options_parse(int argc, char **argv, SnlrtOptions *out, SnlrtError *err)
@@ -271,8 +285,8 @@ char *snlrt_options_help(const char *program)
         "Continues a text. Without a prompt option the prompt is what is piped in, byte by byte;\n"
         "at a terminal each line typed is a prompt of its own (Ctrl-D ends).\n"
         "The generated text goes to standard output and nothing else does; statistics go to\n"
-        "standard error. The time to the first token is from the start of the program, or from the\n"
-        "end of a prompt that is piped in or typed. Ctrl-C ends the text, with statistics.\n",
+        "standard error. The time to the first token is from the start of the program, or from\n"
+        "the end of a prompt that is piped in or typed. Ctrl-C ends the text, with statistics.\n",
         program);
     for (size_t i = 0; i < N_INFO; i++) {
         if (option_info[i].id)

@@ -49,7 +49,7 @@ static SnlrtStatus score_block(void *user, const SnlrtBlock *block, SnlrtError *
         if (row < s->first_scored) continue;
         double nll = row_nll(block->logits + i * vocab, vocab, s->window[row + 1]);
         if (!isfinite(nll)) /* windows are of one length */
-            return snlrt_program_no_numbers((s->n_windows - 1) * s->n_window + row, err);
+            return snlrt_program_not_numbers((s->n_windows - 1) * s->n_window + row, err);
         s->nll += nll;
         s->n_scored++;
     }

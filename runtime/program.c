@@ -67,12 +67,13 @@ SnlrtStatus snlrt_program_print(const char *text, size_t nbytes, SnlrtError *err
     return snlrt_write(STDOUT_FILENO, "standard output", text, nbytes, err);
 }
 
-SnlrtStatus snlrt_program_no_numbers(int64_t position, SnlrtError *err)
+SnlrtStatus snlrt_program_not_numbers(int64_t position, SnlrtError *err)
 {
     return snlrt_fail(err, SNLRT_INPUT,
-                      "the logits at position %lld are no numbers: found NaN or infinity; --verify "
-                      "tells whether the weights are as they were compiled: if so, compile with "
-                      "--weights f32, without --plan, or look at what the model itself computes",
+                      "the logits at position %lld are not numbers: found NaN or infinity; "
+                      "--verify tells whether the weights are as they were compiled: if so, compile "
+                      "with --weights f32, without --plan, or look at what the model itself "
+                      "computes",
                       (long long)position);
 }
 
@@ -135,6 +136,10 @@ SnlrtStatus snlrt_program_session(const SnlrtProgram *program, SnlrtSession **ou
                            (long long)block, (long long)compiled);
         block = compiled;
     }
+    int64_t cpus = snlrt_usable_cpus();
+    if (o->pin && o->n_threads > cpus)
+        snlrt_program_note(program, "--pin: %lld threads share %lld processor%s",
+                           (long long)o->n_threads, (long long)cpus, cpus == 1 ? "" : "s");
     SnlrtSessionOptions options = {.model = program->model,
                                    .weights = program->payload.weights,
                                    .graph = program->graph,

@@ -43,7 +43,7 @@ SnlrtStatus snlrt_read_text(const char *path, size_t max_nbytes, SnlrtText *out,
 SnlrtStatus snlrt_program_encode(const SnlrtProgram *program, const char *text, size_t nbytes,
                                  unsigned flags, SnlrtIds *out, SnlrtError *err);
 /* Fails with what to do about a model whose logits after the token at `position` say nothing. */
-SnlrtStatus snlrt_program_no_numbers(int64_t position, SnlrtError *err);
+SnlrtStatus snlrt_program_not_numbers(int64_t position, SnlrtError *err);
 /* Prints to standard output through a buffer; one failure is enough to fail. */
 SnlrtStatus snlrt_program_print(const char *text, size_t nbytes, SnlrtError *err);
 

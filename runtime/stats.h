@@ -23,8 +23,8 @@ typedef struct SnlrtStats {
     int64_t n_steps;       /* generated tokens that were processed in turn */
     double prompt_seconds; /* processing the prompt */
     double decode_seconds; /* everything after it */
-    double first_token;    /* seconds to the first token shown: from the program's start, or from the
-                              end of a prompt that came from standard input */
+    double first_token;    /* seconds from the program's start, or from the end of a prompt from
+                              standard input, to the first token shown */
     SnlrtEnd end;
 } SnlrtStats;
 

@@ -192,6 +192,19 @@ def changed():
     check(b"weight" in done.stdout + done.stderr, f"--verify on a changed weight: {done}")
 
 
+def no_numbers():
+    """Finite weights under which f32 overflows: the program says so instead of writing text."""
+    source, model = DATA / "llama", folder("overflow-model")
+    shutil.copy(source / "config.json", model)
+    tensors = read_tensors(source / "model.safetensors")
+    name = "model.layers.3.mlp.down_proj.weight"
+    dtype, shape, raw = tensors[name]
+    tensors[name] = dtype, shape, struct.pack("<f", 3e38) * (len(raw) // 4)
+    write_tensors(model / "model.safetensors", tensors)
+    program = compile_model(model, "overflow")
+    expect_message("logits overflow", program, 1, "the logits at position 2 are not numbers", "--weights f32")
+
+
 # ---- nothing half-written -----------------------------------------------------------------------------------
 
 def truncated_model():
@@ -434,6 +447,6 @@ def a_terminal_sees_progress():
         check(b"passes" not in on_terminal([*compiles, *quiet, "--pipeline", "simplify", "--emit", "ir"]), quiet)
 
 
-main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_output,
+main([threads, reproducible, nothing_around, static, other_names, stripped, truncated, changed, no_numbers, no_output,
       full_disk, interrupted_compile, closed_pipe, control_c, context_full, memory, decode_beside_a_reader,
       huge_pages, compile_cost, a_terminal_sees_progress])

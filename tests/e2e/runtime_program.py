@@ -111,7 +111,7 @@ class Program(unittest.TestCase):
     def test_huge_pages_are_for_what_reads_weights(self):
         self.good("-p", "x", "-n", "5", "--huge-pages")
         for task in "--about", "--verify":
-            self.bad(USAGE, "--huge-pages has no use with --about and --verify", "--huge-pages", task)
+            self.bad(USAGE, f"--huge-pages has no use with {task}", "--huge-pages", task)
 
     def test_as_many_threads_as_asked_for(self):
         if self.variant:
@@ -279,7 +279,7 @@ class Program(unittest.TestCase):
 
     def test_logits_that_are_no_numbers(self):
         """Told with their position, as text, ids and perplexity; not where none of them is looked at."""
-        message = "prog: the logits at position {} are no numbers: found NaN or infinity; --verify"
+        message = "prog: the logits at position {} are not numbers: found NaN or infinity; --verify"
         for args in ("-p", "x" * 20), ("--ids", "7 " * 20), ("-p", "x" * 20, "--temp", "1"):
             done = self.bad(INPUT, message.format(19), *args, "--mode", "nan")
             self.assertEqual(done.stderr.count(b"\n"), 1)
@@ -295,8 +295,8 @@ class Program(unittest.TestCase):
         path = pathlib.Path(self.folder) / "text"
         path.write_bytes(bytes(range(1, 101)))
         for more in (), ("--json",):
-            self.bad(INPUT, "the logits at position 16 are no numbers", "--ppl", path, "--mode", "nan", *more)
-            self.bad(INPUT, "the logits at position 20 are no numbers", "--ppl", path, "--mode", "nan",
+            self.bad(INPUT, "the logits at position 16 are not numbers", "--ppl", path, "--mode", "nan", *more)
+            self.bad(INPUT, "the logits at position 20 are not numbers", "--ppl", path, "--mode", "nan",
                      "-c", "40", "--ppl-skip-half", *more)
         self.good("--ppl", path, "--mode", "nan", "-c", "16")
 
@@ -368,6 +368,22 @@ class Program(unittest.TestCase):
         self.assertEqual(done.stderr, b"")
 
     # ---- refusals ----
+
+    def test_options_without_a_use(self):
+        """Refused in one line, before anything is read or measured."""
+        for option, args in ("predict", ("--ppl", "/nonexistent", "-n", "5")), ("seed", ("--bench", "--seed", "1")), \
+                ("json", ("--verify", "--json")), ("context", ("--verify", "-c", "5")), \
+                ("predict", ("--about", "-n", "5")):
+            done = self.bad(USAGE, f"prog: --{option} has no use with {args[0]}\n", *args)
+            self.assertEqual(done.stderr.count(b"\n"), 1)
+
+    def test_more_pinned_threads_than_processors(self):
+        n = len(os.sched_getaffinity(0))
+        note = f"prog: note: --pin: {n + 1} threads share {n} processor{'s' * (n > 1)}\n"
+        for more, noted in (("--pin", "-t", str(n + 1)), True), (("--pin", "-t", str(n)), False), \
+                (("--pin",), False), (("-t", str(n + 1)), False):
+            done = self.good("-p", "x", "-n", "3", *more)
+            self.assertEqual(note in done.stderr.decode(), noted, done.stderr)
 
     def test_bad_options(self):
         self.bad(USAGE, "prog: unknown option '--nope'", "--nope")

@@ -8,6 +8,7 @@
 
 #include "runtime/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,9 +134,16 @@ static void bad_lines_are_refused_with_a_reason(void **state)
          "only one of --ppl, --bench, --about, --verify can be done at a time"},
         {{"--ppl-skip-half"}, "--ppl-skip-half needs --ppl FILE"},
         {{"--ids", "1", "--stop", "x"}, "--stop looks at text, and --ids gives none"},
-        {{"--bench", "--logits", "f"},
-         "--logits and --states work with a prompt, not with --ppl, --bench, --about and --verify"},
-        {{"--bench", "-p", "f"}, "a prompt has no use with --ppl, --bench, --about and --verify"},
+        {{"--bench", "--logits", "f"}, "--logits has no use with --bench"},
+        {{"--states", "f", "--ppl", "f"}, "--states has no use with --ppl"},
+        {{"--bench", "-p", "f"}, "--prompt has no use with --bench"},
+        {{"-f", "f", "--about"}, "--file has no use with --about"},
+        {{"--verify", "--ids", "1"}, "--ids has no use with --verify"},
+        {{"--verify", "--json"}, "--json has no use with --verify"},
+        {{"--verify", "-c", "5"}, "--context has no use with --verify"},
+        {{"--huge-pages", "--verify"}, "--huge-pages has no use with --verify"},
+        {{"--about", "--mode", "seq"}, "--mode has no use with --about"},
+        {{"--bench", "--ppl-skip-half"}, "--ppl-skip-half needs --ppl FILE"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         SnlrtOptions o;
@@ -148,6 +156,45 @@ static void bad_lines_are_refused_with_a_reason(void **state)
     }
 }
 
+static void what_only_a_text_has_is_refused_elsewhere(void **state)
+{
+    (void)state;
+    static const char *const options[][2] = {
+        {"--predict", "5"}, {"--temp", "1"},           {"--top-k", "5"}, {"--top-p", "0.5"},
+        {"--min-p", "0.5"}, {"--repeat-penalty", "2"}, {"--seed", "1"},  {"--stop", "x"},
+        {"--ignore-eos"},   {"--prompt", "x"},         {"--ids", "1"},   {"--logits", "f"}};
+    static const char *const tasks[] = {"--bench", "--about", "--verify", "--ppl=f"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        for (size_t j = 0; j < sizeof tasks / sizeof *tasks; j++) {
+            SnlrtOptions o;
+            SnlrtError err = {""};
+            char wanted[64];
+            assert_int_equal(PARSE(&o, &err, tasks[j], options[i][0], options[i][1]), SNLRT_USAGE);
+            snprintf(wanted, sizeof wanted, "%s has no use with %.*s", options[i][0],
+                     (int)strcspn(tasks[j], "="), tasks[j]);
+            assert_string_equal(err.text, wanted);
+        }
+        SnlrtOptions o;
+        assert_int_equal(PARSE(&o, NULL, options[i][0], options[i][1]), SNLRT_OK);
+        snlrt_options_deinit(&o);
+    }
+}
+
+static void what_a_task_has_a_use_for_is_taken(void **state)
+{
+    (void)state;
+    static const char *const lines[][12] = {
+        {"--ppl", "f", "-t", "2", "-c", "9", "--block", "4", "--mode=x", "--pin", "--json"},
+        {"--bench", "-t", "2", "-c", "9", "--block", "4", "--mode=x", "--huge-pages", "--json"},
+        {"--about", "--json"},
+        {"--verify"}};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        SnlrtOptions o;
+        assert_int_equal(parse(lines[i], &o, NULL), SNLRT_OK);
+        snlrt_options_deinit(&o);
+    }
+}
+
 static void help_lists_every_option(void **state)
 {
     (void)state;
@@ -155,7 +202,8 @@ static void help_lists_every_option(void **state)
     assert_non_null(help);
     assert_non_null(strstr(help, "Usage: prog "));
 #define GROUP(heading) assert_non_null(strstr(help, heading ":"));
-#define OPTION(ID, name, letter, argument, text) assert_non_null(strstr(help, "--" name " "));
+#define OPTION(ID, name, letter, tasks, argument, text)                                            \
+    assert_non_null(strstr(help, "--" name " "));
 #include "runtime/options.def"
 #undef OPTION
 #undef GROUP
@@ -170,6 +218,8 @@ int main(void)
         cmocka_unit_test(tasks_and_files_are_read),
         cmocka_unit_test(sampling_options_without_temperature_are_noted),
         cmocka_unit_test(bad_lines_are_refused_with_a_reason),
+        cmocka_unit_test(what_only_a_text_has_is_refused_elsewhere),
+        cmocka_unit_test(what_a_task_has_a_use_for_is_taken),
         cmocka_unit_test(help_lists_every_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
