@@ -71,9 +71,9 @@ SnlrtStatus snlrt_program_not_numbers(int64_t position, SnlrtError *err)
 {
     return snlrt_fail(err, SNLRT_INPUT,
                       "the logits at position %lld are not numbers: found NaN or infinity; "
-                      "--verify tells whether the weights are as they were compiled: if so, compile "
-                      "with --weights f32, without --plan, or look at what the model itself "
-                      "computes",
+                      "--verify tells whether the weights are as they were compiled: if so, "
+                      "compile with --weights f32, without --plan, or look at what the model "
+                      "itself computes",
                       (long long)position);
 }
 
