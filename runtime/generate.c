@@ -191,8 +191,7 @@ static SnlrtStatus run_text(Run *run, bool begins_text, SnlrtError *err)
     }
     SNLRT_TRY(status);
     SNLRT_TRY(show_end(run, err));
-    snlrt_stats_print(run->program, run->session, &run->stats);
-    return SNLRT_OK;
+    return snlrt_stats_print(run->program, run->session, &run->stats, err);
 }
 
 /* ---- where prompts come from ---- */

@@ -1,7 +1,11 @@
 /* runtime/stats.c -- statistics on standard error, as text or one line of JSON. */
 #include "runtime/stats.h"
 
+#include "runtime/output.h"
+
 #include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static const char *const end_words[] = {
 #define X(NAME, word, text) word,
@@ -19,13 +23,14 @@ static double rate(int64_t n, double seconds)
     return seconds > 0 ? (double)n / seconds : 0.0;
 }
 
-static void print_json(const SnlrtProgram *p, const SnlrtSession *session, const SnlrtStats *s)
+static void print_json(FILE *out, const SnlrtProgram *p, const SnlrtSession *session,
+                       const SnlrtStats *s)
 {
-    fputs("{\"model\": ", stderr);
-    snlrt_json_string(stderr, p->model->name);
-    fputs(", \"mode\": ", stderr);
-    snlrt_json_string(stderr, p->model->graphs[p->graph].name);
-    fprintf(stderr,
+    fputs("{\"model\": ", out);
+    snlrt_json_string(out, p->model->name);
+    fputs(", \"mode\": ", out);
+    snlrt_json_string(out, p->model->graphs[p->graph].name);
+    fprintf(out,
             ", \"threads\": %" PRId64 ", \"max_threads\": %" PRId64 ", \"block\": %" PRId64
             ", \"context\": %" PRId64 ", \"seed\": %" PRIu64 ", \"prompt_tokens\": %" PRId64
             ", \"prompt_seconds\": %.6f, "
@@ -39,6 +44,22 @@ static void print_json(const SnlrtProgram *p, const SnlrtSession *session, const
             s->n_steps, s->decode_seconds, rate(s->n_steps, s->decode_seconds), s->first_token,
             end_words[s->end], snlrt_session_state_bytes(session),
             snlrt_session_work_bytes(session));
+}
+
+/* A result, so one that cannot be written is a failure. */
+static SnlrtStatus write_json(const SnlrtProgram *p, const SnlrtSession *session,
+                              const SnlrtStats *s, SnlrtError *err)
+{
+    char *text = NULL;
+    size_t nbytes = 0;
+    FILE *out = open_memstream(&text, &nbytes);
+    if (!out) return snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    print_json(out, p, session, s);
+    SnlrtStatus status = fclose(out) == 0
+                             ? snlrt_write(STDERR_FILENO, "standard error", text, nbytes, err)
+                             : snlrt_fail(err, SNLRT_MACHINE, "out of memory");
+    free(text);
+    return status;
 }
 
 static void print_threads(const SnlrtSession *session)
@@ -70,14 +91,13 @@ static void print_text(const SnlrtProgram *p, const SnlrtSession *session, const
     fputc('\n', stderr);
 }
 
-void snlrt_stats_print(const SnlrtProgram *program, const SnlrtSession *session,
-                       const SnlrtStats *stats)
+SnlrtStatus snlrt_stats_print(const SnlrtProgram *program, const SnlrtSession *session,
+                              const SnlrtStats *stats, SnlrtError *err)
 {
     if (stats->end == SNLRT_END_CONTEXT)
         fprintf(stderr, "%s: context full: all %" PRId64 " positions are used; stopped\n",
                 program->name, snlrt_session_context(session));
-    if (program->options.json)
-        print_json(program, session, stats);
-    else
-        print_text(program, session, stats);
+    if (program->options.json) return write_json(program, session, stats, err);
+    print_text(program, session, stats);
+    return SNLRT_OK;
 }

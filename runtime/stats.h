@@ -28,7 +28,8 @@ typedef struct SnlrtStats {
     SnlrtEnd end;
 } SnlrtStats;
 
-void snlrt_stats_print(const SnlrtProgram *program, const SnlrtSession *session,
-                       const SnlrtStats *stats);
+/* Fails when JSON cannot be written; the text may be lost. */
+SnlrtStatus snlrt_stats_print(const SnlrtProgram *program, const SnlrtSession *session,
+                              const SnlrtStats *stats, SnlrtError *err);
 
 #endif

@@ -431,6 +431,14 @@ class Program(unittest.TestCase):
         done = subprocess.run(["sh", "-c", line.format("-p x")], timeout=60, capture_output=True)
         self.assertEqual(done.returncode, 0)
 
+    def test_lost_statistics(self):
+        """As JSON they are a result; as text nobody may want them."""
+        for shell in "2>/dev/full", "2>&-":
+            for more, code in ("--json", MACHINE), ("", OK):
+                done = subprocess.run(["sh", "-c", f"'{self.prog}' -p x -n 5 {more} {shell}"], timeout=60,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                self.assertEqual((done.returncode, done.stdout), (code, continuation(1, 5)))
+
     def test_closed_pipe(self):
         reader, writer = os.pipe()
         os.close(reader)
