@@ -166,7 +166,9 @@ typedef struct SnlrtModel {
  * SNLRT_HUGE_WEIGHTS and more at one of a huge page, so that the kernel can map it in such pages.
  * Offsets are from the start of the payload (= payload_offset of the file). The footer is the last
  * sizeof(SnlrtFooter) bytes of the file, little-endian. The manifest lists each packed weight with
- * offset, bytes and XXH3-64 hash; payload_id identifies program and payload as a pair. */
+ * offset, bytes and XXH3-64 hash; payload_id identifies program and payload as a pair. It is the
+ * XXH3-64 hash of name, format, layout (texts with their end), offset, bytes, rows and columns (8
+ * bytes each) of every weight, and of the tokenizer blob. */
 #define SNLRT_FOOTER_MAGIC 0x31304c50434c4e53 /* "SNLCPL01" */
 #define SNLRT_PAYLOAD_ALIGN (64 * 1024)
 #define SNLRT_HUGE_ALIGN (2 * 1024 * 1024)

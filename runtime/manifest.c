@@ -104,6 +104,10 @@ static bool read_field(SnlrtManifest *m, SnlrtManifestWeight *out, unsigned *ino
     char key[32];
     if (!read_string(m, key, sizeof key) || !accept(m, ':')) return false;
     if (!strcmp(key, "name")) return read_string(m, out->name, sizeof out->name);
+    if (!strcmp(key, "format")) return read_string(m, out->format, sizeof out->format);
+    if (!strcmp(key, "layout")) return read_string(m, out->layout, sizeof out->layout);
+    if (!strcmp(key, "rows")) return read_count(m, &out->rows);
+    if (!strcmp(key, "cols")) return read_count(m, &out->cols);
     if (!strcmp(key, "offset")) {
         *inout_has |= HAS_OFFSET;
         return read_count(m, &out->offset);

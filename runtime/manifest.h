@@ -1,10 +1,12 @@
 /* runtime/manifest.h -- the list of packed weights at the end of the payload (JSON text).
  *
  *     {"payload_id": "...", "weights": [{"name": "l0.wq", "offset": 0, "bytes": 16384,
- *       "xxh3": "0123456789abcdef", ...}, ...]}
+ *       "xxh3": "0123456789abcdef", "format": "f32", "layout": "panels", "rows": 64, "cols": 64},
+ *       ...]}
  *
- * Keys that are not named here are skipped. Library form; the text may be anything: it is read
- * within its bounds, and what is not such a list is refused. */
+ * The last four are for the payload's id (runtime/abi.h) and may be missing. Keys that are not
+ * named here are skipped. Library form; the text may be anything: it is read within its bounds, and
+ * what is not such a list is refused. */
 #ifndef SNLRT_MANIFEST_H
 #define SNLRT_MANIFEST_H
 
@@ -20,8 +22,9 @@ typedef struct SnlrtManifest {
 } SnlrtManifest;
 
 typedef struct SnlrtManifestWeight {
-    char name[128]; /* cut when longer */
-    uint64_t offset, nbytes, hash;
+    char name[256]; /* cut when longer: no weight of snlpc has such a name */
+    char format[16], layout[16];
+    uint64_t offset, nbytes, rows, cols, hash;
 } SnlrtManifestWeight;
 
 /* Stands before the first weight. */

@@ -190,6 +190,13 @@ def changed():
     flipped = raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1:]
     done = run([written("flipped", flipped), "--verify"], code=1)
     check(b"weight" in done.stdout + done.stderr, f"--verify on a changed weight: {done}")
+    raw = bytearray(example().read_bytes())
+    payload, _, tokenizer, nbytes, *_ = struct.unpack(FOOTER, raw[-64:])
+    done = run([example(), "--verify"])
+    check(b"and the tokenizer: intact" in done.stdout, done)
+    raw[payload + tokenizer + nbytes // 2] ^= 1
+    done = run([written("flipped", raw), "--verify"], code=1)
+    check(b"the tokenizer or the list of weights is damaged" in done.stderr, f"--verify on a changed tokenizer: {done}")
 
 
 def no_numbers():

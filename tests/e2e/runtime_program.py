@@ -323,14 +323,32 @@ class Program(unittest.TestCase):
         self.assertEqual(found["eos"], [0, 3])
 
     def test_verify(self):
-        self.assertEqual(self.good("--verify").stdout, b"1 weights, 128 bytes: intact\n")
+        self.assertEqual(self.good("--verify").stdout, b"1 weights, 128 bytes, and the tokenizer: intact\n")
+        plain = make(self.folder, self.variant, "none", tokenizer="none")
+        self.assertEqual(self.good("--verify", prog=plain).stdout, b"1 weights, 128 bytes: intact\n")
         data = bytearray(self.prog.read_bytes())
         at = data.rindex(BYTES[:1] + b"\0\0\0" + BYTES[1:2] + b"\0\0\0")
+        self.bad(INPUT, "weight script: found hash", "--verify", prog=self.flipped(self.prog, at))
+
+    def flipped(self, prog, at):
+        """A copy of the program with one bit changed."""
+        data = bytearray(prog.read_bytes())
         data[at] ^= 1
         broken = pathlib.Path(self.folder) / "broken"
         broken.write_bytes(data)
         broken.chmod(0o755)
-        self.bad(INPUT, "weight script: found hash", "--verify", prog=broken)
+        return broken
+
+    def test_verify_tokenizer_and_list(self):
+        data = self.prog.read_bytes()
+        payload, _, tokenizer, nbytes, *_ = struct.unpack("<8Q", data[-64:])
+        damaged = "the tokenizer or the list of weights is damaged: found id "
+        for at in payload + tokenizer, payload + tokenizer + nbytes - 1, data.rindex(b"script"), \
+                data.rindex(b"i32"), data.rindex(b'"cols": ') + 8:
+            self.bad(INPUT, damaged, "--verify", prog=self.flipped(self.prog, at))
+        plain = make(self.folder, self.variant, "none", tokenizer="none")
+        self.bad(INPUT, "broken: the list of weights is damaged: found id ", "--verify",
+                 prog=self.flipped(plain, plain.read_bytes().rindex(b"plain")))
 
     def test_modes(self):
         first = self.good("--ids", "1", "-n", "2", "--mode", "alt").stdout

@@ -15,7 +15,9 @@
 
 #include "runtime/abi.h"
 
-enum { FAKE_VOCAB = 256, FAKE_CONTEXT = 200, FAKE_BLOCK = 16, FAKE_ID = 0x5eed };
+/* The payload's id until fake_payload knows it: eight bytes that nothing else has. */
+#define FAKE_ID 0x5eed1dc0ffee77a1
+enum { FAKE_VOCAB = 256, FAKE_CONTEXT = 200, FAKE_BLOCK = 16 };
 enum { FAKE_SEQ, FAKE_ALT, FAKE_SLOW, FAKE_PROMPT, FAKE_WARM, FAKE_NAN, FAKE_MODES };
 
 #endif

@@ -4,6 +4,7 @@
  *
  * The byte tokenizer's blob, one weight, a manifest and the footer, as codegen/trailer.c would
  * write. */
+#define _GNU_SOURCE /* memmem */
 #include "fake_model.h"
 
 #include "runtime/tokenizer_blob.h"
@@ -16,29 +17,42 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static void put(FILE *out, const void *bytes, size_t n)
+static void fail(const char *what)
 {
-    if (fwrite(bytes, 1, n, out) == n) return;
-    perror("fake_payload");
+    perror(what);
     exit(4);
 }
 
-static uint64_t copy_program(FILE *out, const char *path)
+static void put(FILE *out, const void *bytes, size_t n)
 {
-    char buffer[1 << 16];
-    uint64_t n_all = 0;
+    if (fwrite(bytes, 1, n, out) != n) fail("fake_payload");
+}
+
+/* The program's bytes; *out_n of them. */
+static char *read_program(const char *path, size_t *out_n)
+{
+    struct stat info;
     FILE *in = fopen(path, "rb");
-    if (!in) {
-        perror(path);
-        exit(4);
-    }
-    for (size_t n; (n = fread(buffer, 1, sizeof buffer, in)) > 0; n_all += n) put(out, buffer, n);
+    if (!in || fstat(fileno(in), &info) != 0) fail(path);
+    *out_n = (size_t)info.st_size;
+    char *bytes = malloc(*out_n);
+    if (!bytes || fread(bytes, 1, *out_n, in) != *out_n) fail(path);
     fclose(in);
-    while (n_all % SNLRT_PAYLOAD_ALIGN) {
-        put(out, "", 1);
-        n_all++;
-    }
-    return n_all;
+    return bytes;
+}
+
+/* The program, with the payload's id in the place of FAKE_ID. */
+static uint64_t copy_program(FILE *out, const char *path, uint64_t id)
+{
+    size_t n;
+    const uint64_t unknown = FAKE_ID;
+    char *bytes = read_program(path, &n), *end = bytes + n, *at = bytes;
+    for (; (at = memmem(at, (size_t)(end - at), &unknown, sizeof unknown)); at += sizeof id)
+        memcpy(at, &id, sizeof id);
+    put(out, bytes, n);
+    free(bytes);
+    for (; n % SNLRT_PAYLOAD_ALIGN; n++) put(out, "", 1);
+    return n;
 }
 
 static void byte_blob(uint8_t blob[SNLRT_TOK_HEADER_BYTES])
@@ -51,40 +65,55 @@ static void byte_blob(uint8_t blob[SNLRT_TOK_HEADER_BYTES])
     memcpy(blob + SNLRT_TOK_MAGIC_BYTES, words, sizeof words);
 }
 
+/* As snl_trailer_id: of the one weight "script", and the blob. */
+static uint64_t payload_id(uint64_t weight_nbytes, const uint8_t *blob, size_t blob_nbytes)
+{
+    static const char texts[] = "script\0i32\0plain"; /* name, format, layout */
+    uint64_t place[4] = {0, weight_nbytes, 1, weight_nbytes / 4};
+    XXH3_state_t hash;
+    XXH3_64bits_reset(&hash);
+    XXH3_64bits_update(&hash, texts, sizeof texts);
+    XXH3_64bits_update(&hash, place, sizeof place);
+    XXH3_64bits_update(&hash, blob, blob_nbytes);
+    return XXH3_64bits_digest(&hash);
+}
+
+static void put_manifest(FILE *out, const int32_t *weights, SnlrtFooter *inout_footer)
+{
+    uint64_t nbytes = inout_footer->weights_bytes;
+    char manifest[256];
+    int length =
+        snprintf(manifest, sizeof manifest,
+                 "{\"payload_id\": \"x\", \"weights\": [{\"name\": \"script\", \"format\": "
+                 "\"i32\", \"layout\": \"plain\", \"rows\": 1, \"cols\": %" PRIu64
+                 ", \"offset\": 0, \"bytes\": %" PRIu64 ", \"xxh3\": \"%016" PRIx64 "\"}]}\n",
+                 nbytes / 4, nbytes, XXH3_64bits(weights, nbytes));
+    inout_footer->manifest_bytes = (uint64_t)length;
+    put(out, manifest, inout_footer->manifest_bytes);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 4) return 2;
     FILE *out = fopen(argv[2], "wb");
-    if (!out) {
-        perror(argv[2]);
-        return 4;
-    }
-    SnlrtFooter footer = {.payload_offset = copy_program(out, argv[1]), .payload_id = FAKE_ID};
+    if (!out) fail(argv[2]);
     size_t n = strlen(argv[3]);
     int32_t weights[4096] = {(int32_t)n};
     if (n + 1 > sizeof weights / sizeof *weights) return 2;
     for (size_t i = 0; i < n; i++) weights[1 + i] = (uint8_t)argv[3][i];
-    footer.weights_bytes = (4 * (n + 1) + 63) / 64 * 64;
-    put(out, weights, footer.weights_bytes);
     uint8_t blob[SNLRT_TOK_HEADER_BYTES];
     byte_blob(blob);
+    SnlrtFooter footer = {.weights_bytes = (4 * (n + 1) + 63) / 64 * 64,
+                          .tokenizer_bytes = argc > 4 && !strcmp(argv[4], "none") ? 0 : sizeof blob,
+                          .magic = SNLRT_FOOTER_MAGIC};
     footer.tokenizer_offset = footer.weights_bytes;
-    footer.tokenizer_bytes = argc > 4 && !strcmp(argv[4], "none") ? 0 : sizeof blob;
-    put(out, blob, footer.tokenizer_bytes);
     footer.manifest_offset = footer.tokenizer_offset + footer.tokenizer_bytes;
-    char manifest[256];
-    int length =
-        snprintf(manifest, sizeof manifest,
-                 "{\"payload_id\": \"x\", \"weights\": [{\"name\": \"script\", \"rows\": 1, "
-                 "\"offset\": 0, \"bytes\": %" PRIu64 ", \"xxh3\": \"%016" PRIx64 "\"}]}\n",
-                 footer.weights_bytes, XXH3_64bits(weights, footer.weights_bytes));
-    footer.manifest_bytes = (uint64_t)length;
-    footer.magic = SNLRT_FOOTER_MAGIC;
-    put(out, manifest, footer.manifest_bytes);
+    footer.payload_id = payload_id(footer.weights_bytes, blob, footer.tokenizer_bytes);
+    footer.payload_offset = copy_program(out, argv[1], footer.payload_id);
+    put(out, weights, footer.weights_bytes);
+    put(out, blob, footer.tokenizer_bytes);
+    put_manifest(out, weights, &footer);
     put(out, &footer, sizeof footer);
-    if (fclose(out) != 0 || chmod(argv[2], 0755) != 0) {
-        perror(argv[2]);
-        return 4;
-    }
+    if (fclose(out) != 0 || chmod(argv[2], 0755) != 0) fail(argv[2]);
     return 0;
 }

@@ -323,7 +323,8 @@ static const char good_manifest[] =
     " \"weights\": [\n"
     "  {\"name\": \"l0.wq\", \"rows\": 3, \"offset\": 0, \"bytes\": 64, \"xxh3\": "
     "\"00000000000000ff\"},\n"
-    "  {\"xxh3\": \"fedcba9876543210\", \"bytes\": 7, \"offset\": 64, \"name\": \"n\"}\n ]}\n";
+    "  {\"xxh3\": \"fedcba9876543210\", \"bytes\": 7, \"offset\": 64, \"name\": \"n\",\n"
+    "   \"cols\": 9, \"layout\": \"rows\", \"format\": \"q8_0\"}\n ]}\n";
 
 static void manifest_is_read(void **state)
 {
@@ -333,6 +334,9 @@ static void manifest_is_read(void **state)
     assert_int_equal(count_weights(good_manifest, &n, &last), SNLRT_OK);
     assert_int_equal(n, 2);
     assert_string_equal(last.name, "n");
+    assert_string_equal(last.format, "q8_0");
+    assert_string_equal(last.layout, "rows");
+    assert_true(last.rows == 0 && last.cols == 9);
     assert_int_equal(last.offset, 64);
     assert_int_equal(last.nbytes, 7);
     assert_true(last.hash == 0xfedcba9876543210u);
