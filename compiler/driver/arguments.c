@@ -135,6 +135,21 @@ static char *npy_shape(SnlArena *arena, const SnlNpy *npy)
     return snl_arena_printf(arena, "%s]", text);
 }
 
+/* Ids are counted; the evaluator says which of them are none of the model's. */
+static SnlStatus check_whole(const SnlValue *param, const SnlNpy *npy, int64_t n, const char *path,
+                             SnlDiag *diag)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double x = npy->at[i];
+        if (x == floor(x) && fabs(x) <= INT32_MAX) continue;
+        return snl_error_at(diag, SNL_E_FORMAT, path,
+                            "argument of '%%%s', element %" PRId64 ": found %g, wanted a whole "
+                            "number: it is an i32",
+                            param->name, i, x);
+    }
+    return SNL_OK;
+}
+
 static SnlStatus read_tensor(SnlArena *arena, const SnlValue *param, const char *path,
                              SnlDiag *diag, SnlTensor *out)
 {
@@ -145,6 +160,8 @@ static SnlStatus read_tensor(SnlArena *arena, const SnlValue *param, const char 
                             "argument of '%%%s': found shape %s, wanted %s with T = %" PRId64,
                             param->name, npy_shape(arena, &npy), snl_type_text(arena, out->type),
                             out->n_tokens);
+    if (out->type->dtype == SNL_I32)
+        SNL_TRY(check_whole(param, &npy, snl_type_elems(out->type, out->n_tokens), path, diag));
     out->at = npy.at;
     return SNL_OK;
 }

@@ -47,7 +47,10 @@ struct SnlArena {
 
 static _Noreturn void out_of_memory(size_t nbytes)
 {
-    fprintf(stderr, "snlpc: error: out of memory: %zu bytes wanted\n", nbytes);
+    if (nbytes == SIZE_MAX) /* what a product too large has become */
+        fputs("snlpc: error: out of memory: more bytes wanted than there are addresses\n", stderr);
+    else
+        fprintf(stderr, "snlpc: error: out of memory: %zu bytes wanted\n", nbytes);
     exit(SNL_MACHINE);
 }
 

@@ -99,6 +99,7 @@ def read_npy(path):
 write_npy(SCRATCH / "a.npy", (2, 3), [1, 2, 3, 4, 5, 6])
 write_npy(SCRATCH / "ids.npy", (3,), [6, 0, 6], "i")
 write_npy(SCRATCH / "wild.npy", (3,), [6, 70000, 0], "i")
+write_npy(SCRATCH / "half_ids.npy", (3,), [1, 2.5, 0])
 write_npy(SCRATCH / "bad.npy", (2, 4), [1] * 8)
 write_npy(SCRATCH / "long.npy", (3, 3), [1] * 9)
 
@@ -286,6 +287,8 @@ def bad_calls_are_refused():
     ]
     for how in [], ["--eval"]:
         rows += [
+            (["one", *how, SCRATCH / "half_ids.npy"], 1,
+             "argument of '%tokens', element 1: found 2.5, wanted a whole number: it is an i32"),
             (["one", *how, SCRATCH / "wild.npy"], 1, "token id of row 1 out of range: found 70000, wanted 0 to 6"),
             (["cached", *how, "pos=32"], 1, "kv_write:"),
             (["cached", *how, "-t", "3", "pos=30"], 1, "kv_write:"),
