@@ -72,9 +72,8 @@ static void check_arguments(struct argp_state *state, const SnlBuildOptions *o)
         argp_error(state, "found a second --weights: a program has one format; snlpc eval compares "
                           "several");
     if (o->out_path && !*o->out_path) argp_error(state, "-o: found '', wanted the name of a file");
-    if (o->each_tensor && (o->kind != SNL_BUILD_EXE || o->quiet))
-        argp_error(state, "--tensors is about the summary of a program: it takes no --emit and no "
-                          "-q");
+    if (o->each_tensor && o->kind != SNL_BUILD_EXE)
+        argp_error(state, "--tensors is about the summary of a program: it takes no --emit");
     const char *triple = o->compile.target.triple;
     if (o->kind == SNL_BUILD_EXE && triple && strchr(triple, '-') && !strstr(triple, "linux"))
         argp_error(state,

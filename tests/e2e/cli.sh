@@ -91,7 +91,6 @@ done
 expect 2 "found 'x86_64-unknown-freebsd', wanted a triple of Linux" "$snlpc" compile "$model" -o o/p \
     --target x86_64-unknown-freebsd
 expect 2 "--tensors is about the summary" "$snlpc" compile "$model" -o o/p --tensors --emit ir
-expect 2 "--tensors is about the summary" "$snlpc" compile "$model" -o o/p --tensors -q
 expect 2 "--func is for --emit dot" "$snlpc" opt none.snl --func f
 expect 2 "--list-passes takes no FILE" "$snlpc" opt none.snl --list-passes
 expect 2 "--list-passes takes no FILE" "$snlpc" opt --list-passes -o o/p
