@@ -59,8 +59,8 @@ static bool is_supported_triple(const char *triple)
                                                 "windows", "win32", "mingw",  "msvc",
                                                 "cygwin", "uefi",  "coff",   "macho"};
     size_t n = strcspn(triple, "-");
-    bool known = false;
-    for (size_t i = 0; i < sizeof machines / sizeof *machines && !known; i++) {
+    bool known = false, big_arm = n > 2 && strncmp(triple + n - 2, "eb", 2) == 0;
+    for (size_t i = 0; i < sizeof machines / sizeof *machines && !known && !big_arm; i++) {
         size_t m = strlen(machines[i]);
         bool versions = strcmp(machines[i], "armv") == 0 || strcmp(machines[i], "thumb") == 0;
         known = strncmp(triple, machines[i], m) == 0 && (n == m || versions);

@@ -84,9 +84,14 @@ expect 0 "clang-19" "$SNL_SOURCE/tools/packages.sh" --list fuzz
 
 expect 2 "--target: error[E0501]: found 'nowhere'" "$snlpc" compile "$model" -o o/p --target nowhere
 expect 1 "another kind of machine" "$snlpc" compile "$model" -o o/p --target aarch64-linux-gnu
-for triple in x86_64-apple-darwin x86_64-pc-windows-msvc s390x-linux-gnu aarch64_be-linux-gnu bpf nvptx64-nvidia-cuda; do
+for triple in x86_64-apple-darwin x86_64-pc-windows-msvc s390x-linux-gnu aarch64_be-linux-gnu \
+    thumbeb-none-eabi armv7eb-linux-gnueabi bpf nvptx64-nvidia-cuda; do
     expect 2 "found '$triple', wanted a triple of a little-endian machine with ELF" "$snlpc" compile "$model" \
         -o o/p --emit obj --target $triple
+done
+for triple in thumbv7em-none-eabihf armv7-linux-gnueabihf riscv64-linux-gnu x86_64-unknown-freebsd; do
+    expect 0 "" "$snlpc" compile "$model" -o o/code -q --emit obj --target $triple
+    rm -f o/code
 done
 expect 2 "found 'x86_64-unknown-freebsd', wanted a triple of Linux" "$snlpc" compile "$model" -o o/p \
     --target x86_64-unknown-freebsd
